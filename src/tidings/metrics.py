@@ -1,0 +1,62 @@
+"""Every counter, gauge and histogram, named once. Whoever measures imports the name from here."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+_LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+def _counter(name: str, text: str, *labels: str) -> Counter:
+    return Counter(name, text, labels, registry=REGISTRY)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(name, text, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = _LATENCY) -> Histogram:
+    return Histogram(name, text, labels, buckets=buckets, registry=REGISTRY)
+
+
+connections_active = _gauge("tidings_connections_active", "Open connections", "transport")
+connections_peak = _gauge("tidings_connections_peak", "Most open connections at once", "transport")
+connection_attempts = _counter("tidings_connection_attempts", "Connections begun", "transport")
+connections_failed = _counter(
+    "tidings_connections_failed", "Connections refused before they were authenticated", "transport", "reason"
+)
+connections_closed = _counter("tidings_connections_closed", "Connections ended", "transport", "reason")
+connection_seconds = _histogram(
+    "tidings_connection_seconds",
+    "How long connections lived",
+    "transport",
+    buckets=(1, 10, 60, 300, 1800, 3600, 21600, 86400),
+)
+authentications = _counter("tidings_authentications", "Credentials checked", "outcome")
+security_events = _counter("tidings_security_events", "Lines of the security log", "event")
+rate_limited = _counter("tidings_rate_limited", "Events and requests over a limit", "limit")
+refusals = _counter("tidings_refusals", "Errors that clients were answered with", "surface", "code")
+
+events_published = _counter("tidings_events_published", "Events given to the broker", "name")
+deliveries = _counter("tidings_deliveries", "Events handed to sessions")
+delivery_seconds = _histogram("tidings_delivery_seconds", "From publication to the sessions' sockets")
+outbox_bytes = _gauge("tidings_outbox_bytes", "Bytes that slow links have not taken yet")
+outbox_conflated = _counter("tidings_outbox_conflated", "Progress events replaced by newer ones")
+resumes = _counter("tidings_resumes", "Attempts to resume from a position", "outcome")
+relay_pending = _gauge("tidings_relay_pending", "Rows of the outbox that wait for the broker")
+relay_lag_seconds = _gauge("tidings_relay_lag_seconds", "Age of the oldest row that waits for the broker")
+broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work")
+
+requests = _counter("tidings_http_requests", "HTTP requests answered", "method", "route", "status")
+request_seconds = _histogram("tidings_http_request_seconds", "Time to answer an HTTP request", "route")
+streams_active = _gauge("tidings_streams_active", "Open SSE streams", "kind")
+
+jobs_finished = _counter("tidings_jobs_finished", "Jobs that reached their end", "kind", "status")
+jobs_retried = _counter("tidings_jobs_retried", "Attempts that will be tried again", "kind", "reason")
+jobs_running = _gauge("tidings_jobs_running", "Jobs this process runs now")
+job_wait_seconds = _histogram("tidings_job_wait_seconds", "From a job's due time to its start", "kind")
+job_run_seconds = _histogram(
+    "tidings_job_run_seconds",
+    "One attempt's run time",
+    "kind",
+    buckets=(*_LATENCY, 30.0, 60.0, 300.0, 1800.0),
+)
