@@ -1,0 +1,356 @@
+"""Socket.IO packets against the protocol document (version 5) and what its test-suite asks of a server."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidings.domain.errors import CloseReason
+from tidings.domain.strictjson import dumps
+from tidings.transports.socketio.packet import (
+    MAX_ATTACHMENTS,
+    MalformedConnect,
+    MalformedPacket,
+    Packet,
+    PacketType,
+    ProtocolViolation,
+    decode,
+    encode_ack,
+    encode_connect,
+    encode_connect_error,
+    encode_disconnect,
+    encode_event,
+    reconstruct,
+)
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text('aé€𝄞"\\\n'),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3)
+    ),
+    max_leaves=10,
+)
+NAMESPACES = st.just("/") | st.from_regex(r"/[a-z0-9é_/.-]{1,20}", fullmatch=True)
+IDS = st.none() | st.integers(0, 10**16 - 1)
+
+
+def placeholder(num: object) -> dict[str, object]:
+    return {"_placeholder": True, "num": num}
+
+
+def binary_event(*args: Any, attachments: int = 1) -> Packet:
+    return Packet(PacketType.BINARY_EVENT, "/", ["upload", *args], None, attachments)
+
+
+@pytest.mark.parametrize(
+    ("text", "packet"),
+    [
+        ("0", Packet(PacketType.CONNECT, "/")),
+        ("0/admin,", Packet(PacketType.CONNECT, "/admin")),
+        ('0{"token":"123"}', Packet(PacketType.CONNECT, "/", {"token": "123"})),
+        ('0/admin,{"token":"123"}', Packet(PacketType.CONNECT, "/admin", {"token": "123"})),
+        ("1", Packet(PacketType.DISCONNECT, "/")),
+        ("1/admin,", Packet(PacketType.DISCONNECT, "/admin")),
+        ('2["foo"]', Packet(PacketType.EVENT, "/", ["foo"])),
+        ('2/admin,["bar"]', Packet(PacketType.EVENT, "/admin", ["bar"])),
+        ('2/,["bar"]', Packet(PacketType.EVENT, "/", ["bar"])),
+        ('212["foo"]', Packet(PacketType.EVENT, "/", ["foo"], 12)),
+        ('2/admin,13["foo"]', Packet(PacketType.EVENT, "/admin", ["foo"], 13)),
+        ('20["foo"]', Packet(PacketType.EVENT, "/", ["foo"], 0)),
+        ("312[]", Packet(PacketType.ACK, "/", [], 12)),
+        ('3/admin,13["bar"]', Packet(PacketType.ACK, "/admin", ["bar"], 13)),
+        (
+            '51-["baz",{"_placeholder":true,"num":0}]',
+            Packet(PacketType.BINARY_EVENT, "/", ["baz", placeholder(0)], None, 1),
+        ),
+        (
+            '52-/admin,14["baz",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]',
+            Packet(PacketType.BINARY_EVENT, "/admin", ["baz", placeholder(0), placeholder(1)], 14, 2),
+        ),
+        (
+            '61-15["bar",{"_placeholder":true,"num":0}]',
+            Packet(PacketType.BINARY_ACK, "/", ["bar", placeholder(0)], 15, 1),
+        ),
+    ],
+)
+def test_example(text: str, packet: Packet) -> None:
+    """Every client packet among the examples of the document's "Packet encoding" is read as it says."""
+    assert decode(text) == packet
+
+
+@pytest.mark.parametrize(
+    ("text", "packet"),
+    [
+        ("0/random", Packet(PacketType.CONNECT, "/random")),
+        ("1/custom", Packet(PacketType.DISCONNECT, "/custom")),
+    ],
+)
+def test_namespace_ends_with_the_text(text: str, packet: Packet) -> None:
+    """The official test-suite sends ``40/random`` and ``41/custom``: no comma where nothing follows."""
+    assert decode(text) == packet
+
+
+@pytest.mark.parametrize("text", ["", "abc", "7", "9[]", "-1", "٢[]", ' 2["a"]', "{}"])
+def test_unknown_type(text: str) -> None:
+    """Test-suite: "should close the connection upon invalid format (unknown packet type)"."""
+    with pytest.raises(MalformedPacket, match="unknown packet type"):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["2", "2/ns", "2{}", "2[]", "2[", "2null", '2"a"', "2[true]", "2[null]", '2[{"toString":"foo"}]']
+)
+def test_event_payload(text: str) -> None:
+    """Sending data: "The payload is mandatory and MUST be a non-empty array" - and begins with a name."""
+    with pytest.raises(MalformedPacket):
+        decode(text)
+
+
+def test_event_name_is_no_number() -> None:
+    """The stock server takes a number as an event's name; no client sends one, and here it is refused."""
+    with pytest.raises(MalformedPacket, match="event without a name"):
+        decode("2[1]")
+
+
+@pytest.mark.parametrize("text", ["31", "31{}", '31"a"', "3", "31[", "61-1{}"])
+def test_ack_payload(text: str) -> None:
+    """Acknowledgement: "The payload is mandatory and MUST be an array (possibly empty)"."""
+    with pytest.raises(MalformedPacket):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ["3[]", "3/ns,[]", "61-[]"])
+def test_ack_without_id(text: str) -> None:
+    """An ack that answers nothing in particular is malformed."""
+    with pytest.raises(MalformedPacket, match="ack without an id"):
+        decode(text)
+
+
+@pytest.mark.parametrize("digits", ["00", "01", "007", "1" * 17, "9" * 5000])
+def test_illegal_id(digits: str) -> None:
+    """An id is a canonical integer of at most 16 digits."""
+    with pytest.raises(MalformedPacket, match="illegal ack id"):
+        decode(f'2{digits}["a"]')
+
+
+@pytest.mark.parametrize("text", ['2abc["a"]', '2-1["a"]', '2+1["a"]', '21.5["a"]', '2٣["a"]', '21e3["a"]'])
+def test_id_that_is_no_integer(text: str) -> None:
+    """Test-suite: "should close the connection upon invalid format (invalid ack id)"."""
+    with pytest.raises(MalformedPacket):
+        decode(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["0[]", '0"token"', "0null", "0123", "0{", "0{}x", "0/ns,[1]", '0/ns,{"a":1,"a":2}']
+)
+def test_connect_payload(text: str) -> None:
+    """Section 4: "so is a CONNECT whose payload is not an object" - its namespace is known to the answer."""
+    with pytest.raises(MalformedConnect) as caught:
+        decode(text)
+    assert caught.value.namespace == ("/ns" if "/ns" in text else "/")
+
+
+@pytest.mark.parametrize("text", ["1{}", "11", "1[]", "1/ns,{}", "1/ns,12", "1 "])
+def test_disconnect_payload(text: str) -> None:
+    """DISCONNECT has a namespace and nothing else."""
+    with pytest.raises(MalformedPacket, match="DISCONNECT with a payload"):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ["4", '4{"message":"x"}', '4/ns,{"message":"x"}'])
+def test_connect_error_from_a_client(text: str) -> None:
+    """CONNECT_ERROR is the server's answer; the stock server closes when a client sends one."""
+    with pytest.raises(MalformedPacket, match="CONNECT_ERROR from a client"):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ["/" + "n" * 128, "/a\nb", "/a\x00", "/\ud800", "/a\u202eb"])
+def test_unusable_namespace(text: str) -> None:
+    """A refused namespace is sent back and logged, so it is short and printable."""
+    with pytest.raises(MalformedPacket, match="unusable namespace"):
+        decode("0" + text + ",")
+
+
+def test_query_in_a_namespace_is_part_of_its_name() -> None:
+    """Protocol 5 has no query in a namespace, so none is cut off: such a namespace does not exist."""
+    assert decode("0/notifications?token=x,").namespace == "/notifications?token=x"
+
+
+@pytest.mark.parametrize(
+    "text", ['5["a"]', '50-["a"]', '5-["a"]', '501-["a"]', '5x-["a"]', '51000-["a"]', '51["a"]']
+)
+def test_illegal_attachment_count(text: str) -> None:
+    """Packet encoding: a binary type is followed by the number of its attachments and a dash."""
+    with pytest.raises(MalformedPacket, match="illegal number of attachments"):
+        decode(text)
+
+
+@pytest.mark.parametrize("text", ['21-["a"]', "31-1[]", "01-", "11-"])
+def test_attachments_of_a_packet_that_has_none(text: str) -> None:
+    """Only types 5 and 6 have attachments."""
+    with pytest.raises(MalformedPacket, match="illegal number of attachments"):
+        decode(text)
+
+
+def test_attachment_limit() -> None:
+    """Section 10: "binary attachments in a Socket.IO packet ... at most 10"."""
+    assert decode('510-["a"]').attachments == MAX_ATTACHMENTS == 10
+    with pytest.raises(MalformedPacket, match="too many attachments"):
+        decode('511-["a"]')
+
+
+def test_attachment_limit_of_none() -> None:
+    """Section 10: "binary attachments in a Socket.IO packet 0 on `/notifications`"."""
+    with pytest.raises(MalformedPacket, match="too many attachments"):
+        decode('51-["a"]', max_attachments=0)
+
+
+def test_depth_counts_the_events_array() -> None:
+    """Section 11: "its depth counts the event's array"; section 10: "JSON depth 32"."""
+    assert decode('2["a",' + "[" * 31 + "]" * 31 + "]").type is PacketType.EVENT
+    with pytest.raises(MalformedPacket, match="nested too deep"):
+        decode('2["a",' + "[" * 32 + "]" * 32 + "]")
+
+
+@pytest.mark.parametrize("argument", ["NaN", "9007199254740993", '{"a":1,"a":1}', r'"\ud800"', "1e999"])
+def test_strict_json(argument: str) -> None:
+    """Section 3: "duplicate keys, lone surrogates, NaN, integers beyond 2^53" are malformed."""
+    with pytest.raises(MalformedPacket, match="payload: "):
+        decode(f'2["a",{argument}]')
+
+
+def test_reason_repeats_no_input() -> None:
+    """Section 3: "No ... echoed input ever reaches a client"."""
+    with pytest.raises(ProtocolViolation) as caught:
+        decode('2["swordfish"')
+    assert caught.value.reason is CloseReason.MALFORMED
+    assert "swordfish" not in str(caught.value)
+
+
+def test_placeholder_in_a_text_event_is_data() -> None:
+    """Only a binary packet has placeholders; elsewhere the same object is what it looks like."""
+    text = '2["a",{"_placeholder":true,"num":0}]'
+    assert decode(text).data == ["a", placeholder(0)]
+
+
+def test_reconstruct_event() -> None:
+    """The attachments take their placeholders' places, however deep, and the packet is an EVENT."""
+    head = Packet(PacketType.BINARY_EVENT, "/ns", ["a", {"x": [placeholder(1)]}, placeholder(0)], 7, 2)
+    packet = reconstruct(head, [b"zero", b"one"])
+    assert packet == Packet(PacketType.EVENT, "/ns", ["a", {"x": [b"one"]}, b"zero"], 7)
+
+
+def test_reconstruct_ack() -> None:
+    """A BINARY_ACK becomes an ACK."""
+    packet = reconstruct(Packet(PacketType.BINARY_ACK, "/", [placeholder(0)], 7, 1), [b"x"])
+    assert packet == Packet(PacketType.ACK, "/", [b"x"], 7)
+
+
+@pytest.mark.parametrize("num", [1, -1, 10**15, 0.0, 0.5, "0", True, None, [], {}])
+def test_forged_placeholder(num: object) -> None:
+    """A placeholder whose number is no index of an attachment is malformed."""
+    with pytest.raises(MalformedPacket, match="placeholder without an attachment"):
+        reconstruct(binary_event([placeholder(num)]), [b"x"])
+
+
+def test_placeholder_without_a_number() -> None:
+    """A placeholder that names no attachment at all is malformed."""
+    with pytest.raises(MalformedPacket, match="placeholder without an attachment"):
+        reconstruct(binary_event({"_placeholder": True}), [b"x"])
+
+
+@pytest.mark.parametrize("mark", [False, 1, "true", None])
+def test_placeholder_that_is_not_true(mark: object) -> None:
+    """Only ``true`` marks a placeholder, as in the official parser."""
+    data = {"_placeholder": mark, "num": 0}
+    assert reconstruct(binary_event(data), [b"x"]).data == ["upload", data]
+
+
+def test_attachment_referenced_twice_or_never() -> None:
+    """The official parser does not count references, and neither do we."""
+    packet = reconstruct(binary_event(placeholder(1), placeholder(1), attachments=2), [b"never", b"twice"])
+    assert packet.data == ["upload", b"twice", b"twice"]
+
+
+def test_encode_connect() -> None:
+    """Packet encoding: ``0{"sid":...}`` and ``0/admin,{"sid":...}``."""
+    assert encode_connect("/", b'{"sid":"x"}') == b'0{"sid":"x"}'
+    assert encode_connect("/admin", b'{"sid":"x"}') == b'0/admin,{"sid":"x"}'
+
+
+def test_encode_connect_error() -> None:
+    """Test-suite: an unknown namespace is answered ``44/random,{"message":"Invalid namespace"}``."""
+    data = b'{"message":"Invalid namespace"}'
+    assert encode_connect_error("/random", data) == b'4/random,{"message":"Invalid namespace"}'
+
+
+def test_encode_disconnect() -> None:
+    """Packet encoding: ``1`` and ``1/admin,``."""
+    assert encode_disconnect("/") == b"1"
+    assert encode_disconnect("/admin") == b"1/admin,"
+
+
+def test_encode_event_with_position() -> None:
+    """Section 4: "each event ends with its position, as the stock v4 client expects"."""
+    assert encode_event("/n", "hi", b'{"a":1}', position="t.1.g.0") == b'2/n,["hi",{"a":1},"t.1.g.0"]'
+
+
+def test_encode_event_with_ack() -> None:
+    """Packet encoding: the id stands between the namespace and the payload."""
+    assert encode_event("/", "hi", b"null", ack_id=0) == b'20["hi",null]'
+
+
+def test_encode_ack() -> None:
+    """Packet encoding: ``3/admin,13["bar"]``."""
+    assert encode_ack("/admin", 13, b'"bar"') == b'3/admin,13["bar"]'
+
+
+@given(NAMESPACES, JSON, st.none() | st.text("abc.0"), IDS)
+def test_event_round_trip(namespace: str, argument: Any, position: str | None, ack_id: int | None) -> None:
+    """What ``encode_event`` writes, ``decode`` reads."""
+    wire = encode_event(namespace, "né", dumps(argument), position=position, ack_id=ack_id)
+    args = [argument] if position is None else [argument, position]
+    assert decode(wire.decode()) == Packet(PacketType.EVENT, namespace, ["né", *args], ack_id)
+
+
+@given(NAMESPACES, JSON, st.integers(0, 10**16 - 1))
+def test_ack_round_trip(namespace: str, argument: Any, ack_id: int) -> None:
+    """What ``encode_ack`` writes, ``decode`` reads."""
+    wire = encode_ack(namespace, ack_id, dumps(argument))
+    assert decode(wire.decode()) == Packet(PacketType.ACK, namespace, [argument], ack_id)
+
+
+@given(NAMESPACES, st.dictionaries(st.text("abc"), JSON, max_size=3))
+def test_connect_and_disconnect_round_trip(namespace: str, auth: dict[str, Any]) -> None:
+    """What ``encode_connect`` and ``encode_disconnect`` write, ``decode`` reads."""
+    wire = encode_connect(namespace, dumps(auth))
+    assert decode(wire.decode()) == Packet(PacketType.CONNECT, namespace, auth)
+    assert decode(encode_disconnect(namespace).decode()) == Packet(PacketType.DISCONNECT, namespace)
+
+
+@given(st.text() | st.from_regex(r"\A[0-9]{1,3}-?(/[a-z]*,?)?[0-9]*[\[{\"a-z_:,0-9\]}]*\Z"))
+def test_any_text_is_a_packet_or_malformed(text: str) -> None:
+    """Whatever a client sends, ``decode`` returns a packet or raises MalformedPacket, nothing else."""
+    try:
+        packet = decode(text)
+    except MalformedPacket:
+        return
+    assert text.startswith(f"{packet.type:d}")
+    assert packet.attachments <= MAX_ATTACHMENTS
+
+
+@given(st.lists(JSON | st.builds(placeholder, st.integers(-1, 3) | JSON)), st.lists(st.binary(), max_size=3))
+def test_any_placeholders_are_filled_or_malformed(args: list[Any], attachments: list[bytes]) -> None:
+    """``reconstruct`` leaves no placeholder behind, or raises MalformedPacket."""
+    head = binary_event(*args, attachments=len(attachments))
+    try:
+        packet = reconstruct(head, attachments)
+    except MalformedPacket:
+        return
+    assert "_placeholder" not in json.dumps(packet.data, default=repr)
