@@ -1,0 +1,1 @@
+"""This node: its sessions, what they hear, and how bytes reach them."""

@@ -1,0 +1,246 @@
+"""How bytes leave: straight to the descriptor while a link keeps up, through a bounded queue while it does not.
+
+One overflow rule: of unsent progress only the newest of each channel is kept; everything else is kept in
+order until ``limit`` bytes, and then the session has to be closed. Nothing here awaits.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from tidings import metrics
+from tidings.domain.channel import GLOBAL_TENANT, Channel
+from tidings.domain.event import EventClass
+from tidings.domain.position import Cursor
+
+_CHUNK = 64 * 1024
+
+
+class Frame(NamedTuple):
+    """One event in its final bytes for one wire format."""
+
+    channel: Channel
+    offset: int
+    klass: EventClass
+    data: bytes
+
+
+class Outbox:
+    """The sending half of one connection. It has to be held until it is attached to a transport.
+
+    ``fd`` is the descriptor to write to directly, or -1 whenever that is not allowed: while earlier bytes
+    wait, while the session is held, on TLS, and once the connection is over.
+    """
+
+    __slots__ = ("_direct", "_held", "_limit", "_mark", "_queue", "_queued", "_transport", "fd")
+
+    def __init__(self, limit: int) -> None:
+        self._transport: asyncio.WriteTransport = _NOWHERE
+        self._limit = limit
+        self._direct = -1
+        self._queue: dict[object, bytes] | None = None
+        self._queued = 0
+        self._held: list[Frame] | None = None
+        self._mark = (0.0, -1)
+        self.fd = -1
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Send through this transport from now on."""
+        transport.set_write_buffer_limits(high=0)
+        self._transport = transport
+        self._direct = _descriptor(transport)
+        if self._held is None:
+            self.fd = self._direct
+
+    @property
+    def congested(self) -> bool:
+        """Whether bytes wait for the link."""
+        return self._queue is not None
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here and in the transport."""
+        return self._queued + self._transport.get_write_buffer_size()
+
+    def send(self, data: bytes) -> bool:
+        """Send bytes that belong to no channel. False: they do not fit; close the session."""
+        if self._queue is None:
+            self._push(data)
+            return True
+        return self._enqueue(object(), data)
+
+    def offer(self, frames: Sequence[Frame]) -> bool:
+        """Take events on the slow way. False: they do not fit; close the session."""
+        if self._held is not None:
+            self._held.extend(frames)
+            self._queued += sum(len(frame.data) for frame in frames)
+            return self.waiting <= self._limit
+        if self._queue is None:
+            self._push(b"".join([frame.data for frame in frames]))
+            return True
+        return all(self._enqueue(_slot(frame), frame.data) for frame in frames)
+
+    def hold(self) -> None:
+        """Keep what channels bring until ``release``; what ``send`` is given still goes out."""
+        if self._held is None:
+            self._held = []
+            self.fd = -1
+
+    def release(self, after: Cursor) -> bool:
+        """Let go of what was held and is newer than ``after``. False: it does not fit."""
+        held = self._held or []
+        self._held = None
+        self._queued -= sum(len(frame.data) for frame in held)
+        if self._queue is None:
+            self.fd = self._direct
+        newer = [frame for frame in held if frame.offset > _seen(after, frame.channel)]
+        return self.offer(newer) if newer else True
+
+    def take_rest(self, data: bytes) -> None:
+        """What a direct write did not get rid of."""
+        self.fd = -1
+        self._queue = {}
+        self._transport.write(data)
+        self._pump()
+
+    def writable(self) -> None:
+        """The transport has sent everything it was given."""
+        self._mark = (0.0, -1)
+        self._pump()
+
+    def stalled(self, now: float, timeout: float) -> bool:
+        """Whether the link has taken no byte for ``timeout`` seconds. Ask now and then while congested."""
+        if self._queue is None:
+            return False
+        since, size = self._mark
+        waiting = self._transport.get_write_buffer_size()
+        if waiting != size:
+            self._mark = (now, waiting)
+            return False
+        return now - since >= timeout
+
+    def close(self) -> None:
+        """Forget everything; nothing is written directly any more."""
+        self.fd = self._direct = -1
+        if self._queue:
+            metrics.outbox_bytes.dec(sum(map(len, self._queue.values())))
+        self._queue = None
+        self._held = None
+        self._queued = 0
+
+    def _push(self, data: bytes) -> None:
+        if self._direct < 0:
+            self._transport.write(data)
+            if self._transport.get_write_buffer_size():
+                self._queue = {}
+            return
+        try:
+            sent = os.write(self._direct, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.fd = self._direct = -1
+            self._transport.abort()
+            return
+        if sent != len(data):
+            self.take_rest(data[sent:])
+
+    def _enqueue(self, slot: object, data: bytes) -> bool:
+        queue = self._queue
+        if queue is None:
+            return False
+        replaced = queue.pop(slot, None)
+        if replaced is not None:
+            self._account(-len(replaced))
+            metrics.outbox_conflated.inc()
+        queue[slot] = data
+        self._account(len(data))
+        return self.waiting <= self._limit
+
+    def _pump(self) -> None:
+        """Hand queued bytes to the transport for as long as it takes all of them."""
+        while self._queue is not None and not self._transport.get_write_buffer_size():
+            if not self._queue:
+                self._queue = None
+                if self._held is None:
+                    self.fd = self._direct
+                return
+            chunk = self._chunk(self._queue)
+            self._account(-len(chunk))
+            self._transport.write(chunk)
+
+    @staticmethod
+    def _chunk(queue: dict[object, bytes]) -> bytes:
+        parts = []
+        size = 0
+        while queue and size < _CHUNK:
+            data = queue.pop(next(iter(queue)))
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
+
+    def _account(self, size: int) -> None:
+        self._queued += size
+        metrics.outbox_bytes.inc(size)
+
+
+class HasOutbox(Protocol):
+    @property
+    def outbox(self) -> Outbox: ...
+
+
+S = TypeVar("S", bound=HasOutbox)
+
+
+def write_all(sessions: Iterable[S], frames: Sequence[Frame]) -> list[S]:
+    """The fan-out: the same bytes to every session, by one system call each.
+
+    Nothing is awaited, and nothing is made per recipient. Returns the sessions whose outbox is full or whose
+    connection is broken; closing them is the caller's, after the loop.
+    """
+    data = b"".join([frame.data for frame in frames])
+    size = len(data)
+    write = os.write
+    failed = []
+    for session in sessions:
+        outbox = session.outbox
+        fd = outbox.fd
+        if fd < 0:
+            if not outbox.offer(frames):
+                failed.append(session)
+            continue
+        try:
+            sent = write(fd, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            failed.append(session)
+            continue
+        if sent != size:
+            outbox.take_rest(data[sent:])
+    return failed
+
+
+class _Nowhere(asyncio.WriteTransport):
+    """The transport of an outbox that has none yet."""
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+_NOWHERE = _Nowhere()
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    if transport.get_extra_info("ssl_object") is not None:
+        return -1
+    return int(transport.get_extra_info("socket").fileno())
+
+
+def _slot(frame: Frame) -> object:
+    return frame.channel if frame.klass is EventClass.PROGRESS else object()
+
+
+def _seen(cursor: Cursor, channel: Channel) -> int:
+    return (cursor.everyone if channel.tenant == GLOBAL_TENANT else cursor.tenant).offset

@@ -1,0 +1,156 @@
+"""Where Socket.IO connections come in: the opening handshake is checked, then the connection begins.
+
+What is refused here is refused as an HTTP error, before any WebSocket exists. Checks go from the cheapest to
+the dearest; nothing is authenticated yet.
+"""
+
+import asyncio
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qsl
+
+from websockets.datastructures import Headers
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+
+from tidings import metrics
+from tidings.delivery.audit import SecurityLog
+from tidings.domain.audit import Peer, SecurityEventType
+from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
+from tidings.domain.people import Principal
+from tidings.identity.credentials import bearer, token_in_query
+from tidings.identity.limiter import LocalSlots, TokenBucket, ip_key
+from tidings.identity.origins import Origins
+from tidings.identity.peer import Peers, values
+from tidings.identity.rejection import CredentialRejected
+from tidings.transports.http import Successor, Upgrade
+from tidings.transports.socketio.connection import Connection, Terms
+from tidings.transports.socketio.websocket import WebSocket
+
+PATH = "/socket.io/"
+TRANSPORT = "websocket"
+_BUSY_SPREAD_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Doorkeeper:
+    """What decides who may open a connection. ``per_ip`` slots are shared with the streams."""
+
+    origins: Origins
+    peers: Peers
+    bucket: TokenBucket
+    slots: LocalSlots
+    per_ip: int
+    outbox_bytes: int
+    draining: Callable[[], bool]
+
+
+class Endpoint:
+    """Opens connections and knows those that are open."""
+
+    def __init__(self, terms: Callable[["Endpoint"], Terms], door: Doorkeeper, audit: SecurityLog) -> None:
+        self._door = door
+        self._audit = audit
+        self._acceptor = ServerProtocol()
+        self._open: set[Connection] = set()
+        self._terms = terms(self)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def __call__(self, upgrade: Upgrade) -> Successor | TidingsError:
+        """Take a WebSocket handshake, or say why not."""
+        metrics.connection_attempts.labels(TRANSPORT).inc()
+        peer = self._door.peers.of(upgrade.client, upgrade.headers)
+        try:
+            token = self._check(upgrade, peer)
+            return self._begin(upgrade, peer, token)
+        except TidingsError as error:
+            metrics.connections_failed.labels(TRANSPORT, error.code.name).inc()
+            return error
+
+    def ended(self, connection: Connection, reason: CloseReason, principal: Principal | None) -> None:
+        """Count a connection out."""
+        self._open.discard(connection)
+        metrics.connections_active.labels(TRANSPORT).dec()
+        metrics.connections_closed.labels(TRANSPORT, reason.name).inc()
+        metrics.connection_seconds.labels(TRANSPORT).observe(time.monotonic() - connection.opened)
+        if reason is CloseReason.AUTH_TIMEOUT:
+            self._write(SecurityEventType.AUTHENTICATION_TIMEOUT, connection.peer, reason.text, connection.id)
+        self._audit.write(
+            SecurityEventType.WEBSOCKET_DISCONNECT,
+            peer=connection.peer,
+            principal=principal,
+            client_id=connection.id,
+            reason=reason.text,
+        )
+        if connection.peer.ip is not None:
+            self._door.slots.give(ip_key(connection.peer.ip))
+
+    def _check(self, upgrade: Upgrade, peer: Peer) -> str | None:
+        path, _, query = upgrade.target.decode("latin-1").partition("?")
+        if path != PATH:
+            raise TidingsError(ErrorCode.NOT_FOUND)
+        if token_in_query(query):
+            self._write(SecurityEventType.SECURITY_VIOLATION, peer, "token_in_query")
+            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail="token_in_query")
+        self._check_origin(upgrade, peer)
+        asked = parse_qsl(query)
+        parameters = dict(asked)
+        if len(parameters) != len(asked) or parameters.get("EIO") != "4":
+            raise TidingsError(ErrorCode.MALFORMED, "Unsupported protocol version")
+        if parameters.get("transport") != TRANSPORT or "sid" in parameters:
+            raise TidingsError(ErrorCode.MALFORMED, "Unknown transport or session")
+        if self._door.draining():
+            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread())
+        if self._door.bucket.take() > 0:
+            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
+        try:
+            return bearer(values(upgrade.headers, b"authorization"))
+        except CredentialRejected as rejected:
+            self._write(SecurityEventType.AUTHENTICATION_FAILED, peer, rejected.reason)
+            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail=rejected.reason) from None
+
+    def _check_origin(self, upgrade: Upgrade, peer: Peer) -> None:
+        origins = values(upgrade.headers, b"origin")
+        if not self._door.origins.check(",".join(origins) if origins else None, explicit_token=True):
+            self._write(SecurityEventType.ORIGIN_REJECTED, peer, "origin not allowed")
+            raise TidingsError(ErrorCode.FORBIDDEN, detail="origin")
+
+    def _begin(self, upgrade: Upgrade, peer: Peer, token: str | None) -> WebSocket:
+        headers = Headers(
+            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in upgrade.headers]
+        )
+        response = self._acceptor.accept(Request(upgrade.target.decode("latin-1"), headers))
+        if response.status_code != 101:  # noqa: PLR2004  switching protocols
+            code = ErrorCode.UPGRADE_REQUIRED if response.status_code == 426 else ErrorCode.MALFORMED  # noqa: PLR2004
+            raise TidingsError(code, detail="opening handshake")
+        self._take_slot(peer)
+        terms = self._terms
+        limits = (terms.max_payload, self._door.outbox_bytes)
+        websocket = WebSocket(upgrade, response.serialize(), terms.wheel, limits=limits)
+        connection = websocket.begin(terms, secrets.token_urlsafe(15), peer, token)
+        self._open.add(connection)
+        metrics.connections_active.labels(TRANSPORT).inc()
+        self._write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)
+        if upgrade.rest:
+            asyncio.get_running_loop().call_soon(websocket.data_received, upgrade.rest)
+        return websocket
+
+    def _take_slot(self, peer: Peer) -> None:
+        if peer.ip is not None and not self._door.slots.take(ip_key(peer.ip), self._door.per_ip):
+            self._write(SecurityEventType.CONNECTION_LIMIT_EXCEEDED, peer, "connections per address")
+            raise TidingsError(ErrorCode.TOO_MANY_CONNECTIONS, retry_after=_spread())
+
+    def _write(
+        self, event: SecurityEventType, peer: Peer, reason: str | None, client_id: str | None = None
+    ) -> None:
+        self._audit.write(event, peer=peer, reason=reason, client_id=client_id)
+
+
+def _spread() -> int:
+    """Seconds until a refused client may come back, spread so that they do not all come at once."""
+    return random.randint(1, _BUSY_SPREAD_SECONDS)  # noqa: S311  no secret depends on it

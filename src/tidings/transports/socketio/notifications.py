@@ -1,0 +1,303 @@
+"""The namespace ``/notifications``: who gets in, and what each client event does (contract, section 4)."""
+
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from tidings import metrics
+from tidings.delivery.audit import SecurityLog
+from tidings.delivery.authenticate import Authenticator
+from tidings.delivery.forms import (
+    CreateNotification,
+    ListNotifications,
+    MarkRead,
+    Nothing,
+    RefreshToken,
+    SubscribeJob,
+    UnsubscribeJob,
+    fill,
+)
+from tidings.delivery.inbox import Inbox
+from tidings.delivery.subscribe import Start, Subscriptions
+from tidings.domain import strictjson
+from tidings.domain.audit import SecurityEventType
+from tidings.domain.channel import job_channel
+from tidings.domain.clock import rfc3339
+from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
+from tidings.domain.notification import Unread
+from tidings.domain.people import Principal
+from tidings.hub.session import Session
+from tidings.identity.credentials import single
+from tidings.identity.limiter import Limiter, Slots, user_key
+from tidings.identity.policy import rooms
+from tidings.identity.rejection import CredentialConflict
+from tidings.transports.socketio.connection import Client, Refused
+from tidings.transports.socketio.format import WebSocketFormat
+
+NAMESPACE = "/notifications"
+WARN_SECONDS = 60.0
+_FORMAT = WebSocketFormat(NAMESPACE)
+_ERROR = "notification:error"
+_OVER_LIMIT = "notification:rate-limit-exceeded"
+
+_log = structlog.stdlib.get_logger("tidings.socketio")
+Handler = Callable[[Client, Session, Any], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What the namespace is built on."""
+
+    authenticator: Authenticator
+    subscriptions: Subscriptions
+    inbox: Inbox
+    limiter: Limiter
+    slots: Slots
+    per_user: int
+    audit: SecurityLog
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
+
+
+class Notifications:
+    """The application side of ``/notifications``."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._handlers: dict[str, Handler] = {
+            "notification:create": self._create,
+            "notification:mark-read": self._mark_read,
+            "notification:mark-all-read": self._mark_all_read,
+            "notification:list": self._list,
+            "job:subscribe": self._subscribe,
+            "job:unsubscribe": self._unsubscribe,
+            "auth:refresh": self._refresh,
+        }
+
+    # Coming and going.
+
+    async def connect(self, client: Client, auth: dict[str, Any] | None) -> None:
+        """Authenticate, join, and welcome; nothing is delivered before all of it is done."""
+        try:
+            principal = await self._authenticate(client, (auth or {}).get("token"))
+            await self._take_slot(client, principal)
+        except TidingsError as error:
+            raise self._refusal(error) from None
+        session = Session(client.sid, principal, client, client.connection.outbox, _FORMAT)
+        client.session = session
+        try:
+            start = await self._services.subscriptions.inbox(session, None)
+            unread = await self._services.inbox.unread(principal)
+        except TidingsError as error:
+            self._forget(session)
+            raise self._refusal(error) from None
+        self._welcome(client, session, start, unread)
+
+    def malformed(self, client: Client) -> Refused:
+        peer, client_id = client.connection.peer, client.connection.id
+        return self._refusal(self._services.authenticator.refuse("malformed_auth", peer, client_id=client_id))
+
+    def left(self, client: Client, reason: CloseReason) -> None:
+        if client.session is not None:
+            if reason is CloseReason.TOKEN_EXPIRED:
+                self._write(SecurityEventType.TOKEN_EXPIRED, client, client.session.principal, reason.text)
+            self._forget(client.session)
+
+    # What clients ask for.
+
+    async def event(self, client: Client, name: str, args: list[Any], ack: int | None) -> None:
+        """Execute one event, unless the user has sent too many; errors are answered, never raised."""
+        session = client.session
+        assert session is not None
+        if not await self._within_limit(client, session, ack):
+            return
+        try:
+            result = await self._execute(client, session, name, args)
+        except TidingsError as error:
+            self._answer_error(client, error, ack)
+        except Exception:  # noqa: BLE001  a fault of ours is answered as one, and the connection lives on
+            _log.exception("event failed", clientId=client.sid, name=name[:64])
+            self._answer_error(client, TidingsError(ErrorCode.INTERNAL_ERROR), ack)
+        else:
+            if ack is not None:
+                client.acknowledge(ack, strictjson.dumps(result))
+
+    async def _execute(self, client: Client, session: Session, name: str, args: list[Any]) -> Any:
+        handler = self._handlers.get(name)
+        if handler is None:
+            raise TidingsError(ErrorCode.UNKNOWN_EVENT)
+        if len(args) > 1:
+            raise TidingsError(ErrorCode.VALIDATION_FAILED, "One object is expected")
+        return await handler(client, session, args[0] if args else {})
+
+    async def _create(self, client: Client, session: Session, data: Any) -> Any:
+        form = fill(CreateNotification, data)
+        try:
+            notification = await self._services.inbox.notify(session.principal, form)
+        except TidingsError as error:
+            if error.code is ErrorCode.FORBIDDEN:
+                self._write(
+                    SecurityEventType.UNAUTHORIZED_ACCESS_ATTEMPT,
+                    client,
+                    session.principal,
+                    "notification:create",
+                )
+            raise
+        return notification.to_json()
+
+    async def _mark_read(self, client: Client, session: Session, data: Any) -> Any:
+        return _marked(*await self._services.inbox.mark_read(session.principal, fill(MarkRead, data).ids()))
+
+    async def _mark_all_read(self, client: Client, session: Session, data: Any) -> Any:
+        fill(Nothing, data)
+        return _marked(*await self._services.inbox.mark_all_read(session.principal))
+
+    async def _list(self, client: Client, session: Session, data: Any) -> Any:
+        page = await self._services.inbox.page(session.principal, fill(ListNotifications, data))
+        return {"items": [item.to_json() for item in page.items], "nextCursor": page.next_cursor}
+
+    async def _subscribe(self, client: Client, session: Session, data: Any) -> Any:
+        form = fill(SubscribeJob, data)
+        start = await self._services.subscriptions.job(session, form.job_id, form.last_event_id)
+        if start.first is not None:
+            client.emit("job:event", strictjson.dumps(start.first), str(start.cursor))
+        self._tell_missed(client, start)
+        self._release(client, session, start)
+        if start.over:
+            self._services.subscriptions.leave(session, start.channels[0])
+        return {"jobId": form.job_id, "lastEventId": str(start.cursor)}
+
+    async def _unsubscribe(self, client: Client, session: Session, data: Any) -> Any:
+        form = fill(UnsubscribeJob, data)
+        self._services.subscriptions.leave(session, job_channel(session.principal.tenant_id, form.job_id))
+        return {"jobId": form.job_id}
+
+    async def _refresh(self, client: Client, session: Session, data: Any) -> Any:
+        """A new expiry for the same user; anybody else's token is refused and changes nothing."""
+        form = fill(RefreshToken, data)
+        peer = client.connection.peer
+        principal = await self._services.authenticator.authenticate(form.token, peer, client_id=client.sid)
+        same = principal.user_id == session.principal.user_id and (
+            principal.tenant_id == session.principal.tenant_id
+        )
+        if not same:
+            raise self._services.authenticator.refuse("another_user", peer, client_id=client.sid)
+        session.principal = principal
+        _run_until(client, principal)
+        return {"expiresAt": _expires_at(principal)}
+
+    # The parts.
+
+    async def _authenticate(self, client: Client, given: Any) -> Principal:
+        connection = client.connection
+        authenticator = self._services.authenticator
+        if given is not None and not isinstance(given, str):
+            raise authenticator.refuse("malformed_auth", connection.peer, client_id=connection.id)
+        try:
+            token = single(given, connection.token)
+        except CredentialConflict as conflict:
+            raise authenticator.refuse(conflict.reason, connection.peer, client_id=connection.id) from None
+        return await authenticator.authenticate(token, connection.peer, client_id=connection.id)
+
+    async def _take_slot(self, client: Client, principal: Principal) -> None:
+        if not await self._services.slots.acquire(user_key(principal.user_id), self._services.per_user):
+            self._write(
+                SecurityEventType.CONNECTION_LIMIT_EXCEEDED, client, principal, "connections per user"
+            )
+            raise TidingsError(ErrorCode.TOO_MANY_CONNECTIONS)
+
+    def _welcome(self, client: Client, session: Session, start: Start, unread: Unread) -> None:
+        principal = session.principal
+        joined = rooms(principal)
+        self._write(SecurityEventType.AUTHENTICATION_SUCCESS, client, principal, None)
+        self._write(SecurityEventType.ROOM_JOIN, client, principal, " ".join(joined))
+        client.welcome(strictjson.dumps({"sid": client.sid, "pid": client.sid}))
+        ready = {
+            "user": _user(principal),
+            "rooms": joined,
+            "unread": unread.to_json(),
+            "recovered": False,
+        }
+        client.emit("notification:ready", strictjson.dumps(ready), str(start.cursor))
+        self._release(client, session, start)
+        _run_until(client, principal)
+
+    def _release(self, client: Client, session: Session, start: Start) -> None:
+        if not self._services.subscriptions.release(session, start):
+            client.close(CloseReason.SLOW_CONSUMER)
+
+    def _tell_missed(self, client: Client, start: Start) -> None:
+        for published, cursor in start.missed:
+            client.emit(published.event.name, published.event.data, str(cursor))
+
+    def _forget(self, session: Session) -> None:
+        self._services.subscriptions.leave(session)
+        self._services.spawn(self._services.slots.release(user_key(session.principal.user_id)))
+
+    async def _within_limit(self, client: Client, session: Session, ack: int | None) -> bool:
+        verdict = await self._services.limiter.hit(user_key(session.principal.user_id))
+        if verdict.allowed:
+            return True
+        metrics.rate_limited.labels("socket").inc()
+        self._write(SecurityEventType.RATE_LIMIT_EXCEEDED, client, session.principal, "client events")
+        error = TidingsError(ErrorCode.RATE_LIMITED, retry_after=verdict.retry_after)
+        over = {
+            "message": error.message,
+            "retryAfter": verdict.retry_after,
+            "limit": verdict.limit,
+            "window": verdict.window,
+        }
+        client.emit(_OVER_LIMIT, strictjson.dumps(over))
+        if ack is not None:
+            client.acknowledge(ack, strictjson.dumps({"error": {"code": error.code.name, **over}}))
+        return False
+
+    def _answer_error(self, client: Client, error: TidingsError, ack: int | None) -> None:
+        metrics.refusals.labels("socket", error.code.name).inc()
+        _log.info("event refused", clientId=client.sid, code=error.code.name, detail=error.detail)
+        client.emit(_ERROR, strictjson.dumps(error.to_json()))
+        if ack is not None:
+            client.acknowledge(ack, strictjson.dumps({"error": error.to_json()}))
+
+    def _refusal(self, error: TidingsError) -> Refused:
+        metrics.connections_failed.labels("websocket", error.code.name).inc()
+        data = {"message": error.code.title, "data": {"code": error.code.name}}
+        reason = {
+            ErrorCode.UNAUTHENTICATED: CloseReason.UNAUTHENTICATED,
+            ErrorCode.TOO_MANY_CONNECTIONS: CloseReason.TOO_MANY_CONNECTIONS,
+        }.get(error.code, CloseReason.INTERNAL_ERROR)
+        return Refused(strictjson.dumps(data), reason)
+
+    def _write(
+        self, event: SecurityEventType, client: Client, principal: Principal, reason: str | None
+    ) -> None:
+        peer = client.connection.peer
+        self._services.audit.write(event, peer=peer, principal=principal, client_id=client.sid, reason=reason)
+
+
+def _user(principal: Principal) -> dict[str, Any]:
+    return {
+        "id": principal.user_id,
+        "tenantId": principal.tenant_id,
+        "role": principal.role.value,
+        "email": principal.email,
+        "name": principal.name,
+    }
+
+
+def _marked(updated: int, unread: Unread) -> dict[str, Any]:
+    return {"updated": updated, "unread": unread.to_json()}
+
+
+def _expires_at(principal: Principal) -> str:
+    return rfc3339(datetime.fromtimestamp(principal.expires_at, UTC))
+
+
+def _run_until(client: Client, principal: Principal) -> None:
+    """End the connection when its token ends, and say so a minute before."""
+    until = time.monotonic() + principal.expires_at - time.time()
+    warning = ("auth:expiring", strictjson.dumps({"expiresAt": _expires_at(principal)}))
+    client.expire(until, until - WARN_SECONDS, warning)

@@ -1,0 +1,197 @@
+"""The outbox, on real sockets: direct writes, a bounded queue, conflation, and order throughout."""
+
+import asyncio
+
+from tests.support.links import Link, link
+from tidings.domain.channel import GLOBAL_CHANNEL, Channel, job_channel, user_channel
+from tidings.domain.event import EventClass
+from tidings.domain.people import TenantId, UserId
+from tidings.domain.position import Cursor, Position
+from tidings.hub.outbox import Frame, Outbox, write_all
+
+TENANT = TenantId("t")
+JOB = job_channel(TENANT, "j")
+USER = user_channel(TENANT, UserId("u"))
+LIMIT = 1024 * 1024
+
+
+def attached(to: Link, limit: int = LIMIT) -> Outbox:
+    outbox = Outbox(limit)
+    outbox.attach(to.transport)
+    to.carrier.on_resume = outbox.writable
+    return outbox
+
+
+def frame(
+    data: bytes, channel: Channel = USER, offset: int = 1, klass: EventClass = EventClass.INBOX
+) -> Frame:
+    return Frame(channel, offset, klass, data)
+
+
+def cursor(own: int, everyone: int = 0) -> Cursor:
+    return Cursor(Position("e", own), Position("g", everyone))
+
+
+class Holder:
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox = outbox
+
+
+def congest(outbox: Outbox) -> int:
+    """Fill the link until bytes wait; returns how many were sent in all."""
+    sent = 0
+    while not outbox.congested:
+        assert outbox.send(b"x" * 65536)
+        sent += 65536
+    return sent
+
+
+async def test_writes_at_once_while_the_link_keeps_up() -> None:
+    """A free link is written to directly, and nothing waits."""
+    async with link() as to:
+        outbox = attached(to)
+        assert outbox.fd >= 0
+        assert outbox.send(b"one ")
+        assert outbox.offer([frame(b"two "), frame(b"three")])
+        assert outbox.waiting == 0
+        assert await to.read(13) == b"one two three"
+
+
+async def test_fan_out_writes_the_same_bytes_to_all() -> None:
+    """``write_all`` joins the frames and reports nobody as failed."""
+    async with link() as first, link() as second:
+        sessions = [Holder(attached(first)), Holder(attached(second))]
+        assert write_all(sessions, [frame(b"a"), frame(b"b")]) == []
+        assert await first.read(2) == await second.read(2) == b"ab"
+
+
+async def test_a_congested_link_keeps_the_order_and_loses_nothing() -> None:
+    """What does not fit the socket waits, in order, and goes out when the peer reads."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        filler = congest(outbox)
+        assert outbox.fd == -1
+        for n in range(100):
+            assert outbox.offer([frame(b"<%03d>" % n, offset=n)])
+        received = await to.read(filler + 500)
+        assert received[filler:] == b"".join(b"<%03d>" % n for n in range(100))
+        await _until_free(outbox)
+        assert outbox.fd >= 0
+        assert outbox.waiting == 0
+
+
+async def test_direct_writes_resume_behind_what_waited() -> None:
+    """A fan-out that meets a congested session queues behind, never before, what waits."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        filler = congest(outbox)
+        assert write_all([Holder(outbox)], [frame(b"first")]) == []
+        rest = await to.read(filler + 5)
+        await _until_free(outbox)
+        assert write_all([Holder(outbox)], [frame(b"second")]) == []
+        assert rest[filler:] + await to.read(6) == b"firstsecond"
+
+
+async def test_progress_on_a_slow_link_is_conflated_to_the_latest() -> None:
+    """Contract, section 7: "Progress on a slow link is conflated to the latest; terminal events never are." """
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        filler = congest(outbox)
+        assert outbox.offer([frame(b"<started>", JOB, 1, EventClass.STATE)])
+        for n in range(2, 50):
+            assert outbox.offer([frame(b"<p%02d>" % n, JOB, n, EventClass.PROGRESS)])
+        assert outbox.offer([frame(b"<inbox>", USER, 50)])
+        assert outbox.offer([frame(b"<p51>", JOB, 51, EventClass.PROGRESS)])
+        assert outbox.offer([frame(b"<done>", JOB, 52, EventClass.FINAL)])
+        expected = b"<started><inbox><p51><done>"
+        received = await to.read(filler + len(expected))
+        assert received[filler:] == expected
+
+
+async def test_progress_of_one_job_replaces_no_other() -> None:
+    """Conflation is by channel."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        filler = congest(outbox)
+        other = job_channel(TENANT, "k")
+        for channel, data in ((JOB, b"j1"), (other, b"k1"), (JOB, b"j2")):
+            assert outbox.offer([frame(data, channel, 1, EventClass.PROGRESS)])
+        assert (await to.read(filler + 4))[filler:] == b"k1j2"
+
+
+async def test_states_are_never_dropped_the_session_is_closed_instead() -> None:
+    """Contract, section 9: "its own outbox is bounded in bytes (1 MiB); it is closed with a reason"."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to, limit=512 * 1024)
+        congest(outbox)
+        fits = 0
+        while outbox.offer([frame(b"s" * 10_000, JOB, fits, EventClass.STATE)]):
+            fits += 1
+            assert outbox.waiting <= 512 * 1024
+        assert fits > 10
+        assert write_all([Holder(outbox)], [frame(b"more")]) != []
+
+
+async def test_held_events_are_released_behind_the_cursor() -> None:
+    """What was told in the snapshot is not told again; what is newer is, in order."""
+    async with link() as to:
+        outbox = attached(to)
+        outbox.hold()
+        assert write_all([Holder(outbox)], [frame(b"<old>", USER, 5), frame(b"<new>", USER, 6)]) == []
+        assert write_all([Holder(outbox)], [frame(b"<seen>", GLOBAL_CHANNEL, 2)]) == []
+        assert write_all([Holder(outbox)], [frame(b"<all>", GLOBAL_CHANNEL, 3)]) == []
+        assert outbox.send(b"<ready>")
+        assert outbox.release(cursor(5, everyone=2))
+        assert await to.read(17) == b"<ready><new><all>"
+        assert to.nothing_there()
+        assert outbox.fd >= 0
+
+
+async def test_holding_is_bounded_too() -> None:
+    """A session that joins for ever does not collect for ever."""
+    async with link() as to:
+        outbox = attached(to, limit=100_000)
+        outbox.hold()
+        assert outbox.offer([frame(b"h" * 90_000)])
+        assert not outbox.offer([frame(b"h" * 20_000)])
+
+
+async def test_a_broken_connection_is_reported_and_harms_no_other() -> None:
+    """A write that fails names its session; the others get theirs."""
+    async with link() as broken, link() as whole:
+        dead, alive = Holder(attached(broken)), Holder(attached(whole))
+        broken.peer.close()
+        failed: list[Holder] = []
+        for _ in range(100):
+            failed = write_all([dead, alive], [frame(b"x" * 65536)])
+            await whole.read(65536)
+            if failed or dead.outbox.fd == -1:
+                break
+        assert failed == [dead] or dead.outbox.fd == -1
+
+
+async def test_stalled_only_when_no_byte_moves() -> None:
+    """Contract, section 5: "closed ... on a write that cannot progress for 20 s"."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        assert not outbox.stalled(0.0, 20.0)
+        filler = congest(outbox)
+        assert not outbox.stalled(100.0, 20.0)
+        assert not outbox.stalled(119.0, 20.0)
+        assert outbox.stalled(120.0, 20.0)
+        await to.read(filler)
+        assert not outbox.stalled(140.0, 20.0)
+
+
+async def test_nothing_is_written_after_closing() -> None:
+    """A descriptor may belong to somebody else by then."""
+    async with link() as to:
+        outbox = attached(to)
+        outbox.close()
+        assert outbox.fd == -1
+
+
+async def _until_free(outbox: Outbox) -> None:
+    async with asyncio.timeout(10):
+        while outbox.congested:  # noqa: ASYNC110  the transport's call-back is the event that is waited for
+            await asyncio.sleep(0)
