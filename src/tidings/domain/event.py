@@ -38,8 +38,8 @@ class Event:
 class Published:
     """An event with its place: its ``position`` and ``prev``, the offset of the event before it on its channel.
 
-    ``prev`` is 0 for a channel's first event. A reader that has seen everything of the channel up to
-    ``prev`` has missed nothing.
+    ``prev`` is 0 for a channel's first event; of a channel that the broker has forgotten it is a number that
+    no earlier event of the channel is above. Who has seen everything up to ``prev`` has missed nothing.
     """
 
     channel: Channel
