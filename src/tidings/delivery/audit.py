@@ -23,10 +23,14 @@ Store = Callable[[Sequence[SecurityEvent]], Awaitable[None]]
 Sink = Callable[[bytes], None]
 
 FLUSH_SECONDS = 0.5
+PRINT_SECONDS = 0.05
+"""How long a line may wait for others that are written with it."""
 FULL_LINES = {Level.INFO: 500, Level.WARNING: 100, Level.ERROR: 100}
 """Lines of one kind between two flushes that are written in full."""
 _UNSTORED = 20_000
 _NOBODY = Peer()
+
+_COUNTERS = {event: metrics.security_events.labels(event) for event in SecurityEventType}
 
 _log = structlog.stdlib.get_logger("tidings.audit")
 _Kind = tuple[SecurityEventType, str | None]
@@ -59,7 +63,7 @@ class SecurityLog:
         reason: str | None = None,
     ) -> None:
         """Write one event down."""
-        metrics.security_events.labels(event.name).inc()
+        _COUNTERS[event].inc()
         kind = (event, reason)
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
         if count > FULL_LINES[event.level]:
@@ -112,7 +116,7 @@ class SecurityLog:
 
     def _put(self, event: SecurityEvent) -> None:
         if not self._lines:
-            asyncio.get_running_loop().call_soon(self._print)
+            asyncio.get_running_loop().call_later(PRINT_SECONDS, self._print)
         self._lines.append(orjson.dumps({**event.to_json(), "logger": "security"}))
         if len(self._unstored) < _UNSTORED:
             self._unstored.append(event)

@@ -9,6 +9,9 @@ from tidings.identity.directory import Directory
 from tidings.identity.rejection import Reason, Rejected
 from tidings.identity.tokens import Claims, TokenVerifier
 
+_successes = metrics.authentications.labels("success")
+_failures = metrics.authentications.labels("failure")
+
 
 class Authenticator:
     """Verifies tokens and looks up whom they stand for; writes down the outcome."""
@@ -33,7 +36,7 @@ class Authenticator:
             principal = await self._directory.principal(claims)
         except Rejected as rejected:
             raise self.refuse(rejected.reason, peer, client_id=client_id, request_id=request_id) from None
-        metrics.authentications.labels("success").inc()
+        _successes.inc()
         return principal
 
     async def recheck(self, claims: Claims, peer: Peer, *, request_id: str | None = None) -> Principal:
@@ -48,7 +51,7 @@ class Authenticator:
         self, reason: str, peer: Peer, *, client_id: str | None = None, request_id: str | None = None
     ) -> TidingsError:
         """Write a failed authentication down; returns the error to raise."""
-        metrics.authentications.labels("failure").inc()
+        _failures.inc()
         event = _EVENT_OF.get(reason, SecurityEventType.AUTHENTICATION_FAILED)
         self._audit.write(event, peer=peer, client_id=client_id, request_id=request_id, reason=reason)
         return TidingsError(ErrorCode.UNAUTHENTICATED, detail=reason)

@@ -17,7 +17,7 @@ async def record(tx: AsyncConnection, job: Job, event: JobEvent) -> None:
 
 
 def report(relay: Relay, job: Job, event: JobEvent) -> None:
-    """Tell of progress. It is not stored; of several in a row the newest is told."""
+    """Tell of progress, which is not stored."""
     relay.progress(job.channel, as_event(event))
 
 

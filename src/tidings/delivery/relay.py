@@ -1,12 +1,13 @@
 """From the outbox table to the broker: what was committed is published, in order, once in effect.
 
-A row is published with its id as idempotency key and deleted afterwards, so a crash between the two repeats
-nothing. ``kick`` after a commit makes it happen at once; a sweep finds what a crash or an absent broker left.
-Progress, which is not stored, goes through here too, so that it never overtakes a stored state of its job.
+A row is published with its key and deleted afterwards, so a crash between the two repeats nothing. ``kick``
+after a commit makes it happen at once; a sweep finds what a crash or an absent broker left. Progress, which is
+not stored, goes through here too, so that it keeps its place among the stored states of its job: behind the
+start that was kicked before it, and before the end, which a worker stores only when it has been ``told``.
 """
 
 import asyncio
-import contextlib
+from collections import deque
 from datetime import UTC, datetime
 
 import structlog
@@ -15,12 +16,14 @@ from tidings import metrics
 from tidings.broker.base import Broker, BrokerUnavailable
 from tidings.domain.channel import Channel
 from tidings.domain.errors import TidingsError
-from tidings.domain.event import Event
+from tidings.domain.event import Event, EventClass
 from tidings.store import outbox
 from tidings.store.database import Database
 
 BATCH = 500
-_PROGRESS_LIMIT = 10_000
+PROGRESS_MAX = 10_000
+"""Progress events that may wait. Beyond them the oldest go: they are news the least."""
+TOLD_SECONDS = 1.0
 
 _log = structlog.stdlib.get_logger("tidings.relay")
 
@@ -36,61 +39,101 @@ class Relay:
         self._sweep_seconds = sweep_seconds
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._progress: dict[Channel, Event] = {}
+        self._rows_wait = True
+        self._progress: deque[tuple[Channel, Event]] = deque(maxlen=PROGRESS_MAX)
+        # What was asked for and what has been done are counted, so that one can wait for the one to be the other.
+        self._asked = 0
+        self._done = 0
+        self._turned = asyncio.Condition()
 
     def kick(self) -> None:
         """Something was committed: publish it at once."""
-        self._idle.clear()
-        self._wanted.set()
+        self._rows_wait = True
+        self._ask()
 
     def progress(self, channel: Channel, event: Event) -> None:
-        """Publish progress soon, after every stored state that was kicked before it; only the newest counts."""
-        if channel in self._progress or len(self._progress) < _PROGRESS_LIMIT:
-            self._progress[channel] = event
-            self._wanted.set()
+        """Publish progress soon, after every stored state that was kicked before it."""
+        self._progress.append((channel, event))
+        self._ask()
 
-    def forget_progress(self, channel: Channel) -> None:
-        """A newer state of this job is being stored: what it had reached before is not news any more."""
-        self._progress.pop(channel, None)
+    async def flushed(self, seconds: float = TOLD_SECONDS) -> bool:
+        """Wait until all that was asked for before has been published; False: it was not, in that time."""
+        target = self._asked
+        try:
+            async with asyncio.timeout(seconds), self._turned:
+                await self._turned.wait_for(lambda: self._done >= target)
+        except TimeoutError:
+            return False
+        return True
 
-    async def flushed(self) -> None:
-        """Return when everything that was kicked has been published."""
-        await self._idle.wait()
+    async def told(self, channel: Channel) -> None:
+        """Wait until a job's progress has been published, so that its end can be stored behind it.
+
+        Progress that cannot be published in a second is given up: no job waits longer to be over.
+        """
+        if self._done < self._asked and not await self.flushed():
+            kept = [waiting for waiting in self._progress if waiting[0] != channel]
+            self._progress = deque(kept, maxlen=PROGRESS_MAX)
 
     async def run(self) -> None:
         """Relay until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._sweep_seconds)
+            try:
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._wanted.wait()
+            except TimeoutError:
+                self._rows_wait = True
             self._wanted.clear()
             try:
-                await self._drain()
+                await self._turn()
             except (BrokerUnavailable, TidingsError) as fault:
                 _log.warning("relay waits", reason=type(fault).__name__, retryAfter=self._retry_seconds)
                 await asyncio.sleep(self._retry_seconds)
                 self._wanted.set()
 
-    async def _drain(self) -> None:
-        full = True
-        while full:
-            async with self._database.read() as tx:
-                rows = await outbox.pending(tx, BATCH)
-            full = len(rows) == BATCH
-            if rows:
-                await self._broker.publish([(row.channel, row.event) for row in rows])
-                async with self._database.write() as tx:
-                    await outbox.delete(tx, [row.seq for row in rows])
-        progress, self._progress = self._progress, {}
-        if progress:
-            await self._broker.publish(list(progress.items()))
-        if not self._wanted.is_set():
-            self._idle.set()
-
     async def measure(self) -> None:
-        """Set the gauges of what waits."""
+        """Set the gauges of what waits.
+
+        Raises:
+            TidingsError: UNAVAILABLE.
+        """
         async with self._database.read() as tx:
             lag = await outbox.lag(tx)
         metrics.relay_pending.set(lag.count)
         age = 0.0 if lag.since is None else (datetime.now(UTC) - lag.since).total_seconds()
         metrics.relay_lag_seconds.set(max(0.0, age))
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._wanted.set()
+
+    async def _turn(self) -> None:
+        """Publish the rows, then the progress that had been reported when the turn began."""
+        asked = self._asked
+        progress, self._progress = self._progress, deque(maxlen=PROGRESS_MAX)
+        over = await self._publish_rows() if self._rows_wait else frozenset()
+        news = [(channel, event) for channel, event in progress if channel not in over]
+        if news:
+            await self._broker.publish(news)
+        async with self._turned:
+            self._done = asked
+            self._turned.notify_all()
+
+    async def _publish_rows(self) -> frozenset[Channel]:
+        """Publish all that waits; the channels that are over by it."""
+        over: set[Channel] = set()
+        while self._rows_wait:
+            self._rows_wait = False
+            try:
+                async with self._database.read() as tx:
+                    rows = await outbox.pending(tx, BATCH)
+                await self._broker.publish([(row.channel, row.event) for row in rows])
+                if rows:
+                    async with self._database.write() as tx:
+                        await outbox.delete(tx, [row.seq for row in rows])
+            except BaseException:
+                self._rows_wait = True
+                raise
+            over.update(row.channel for row in rows if row.event.klass is EventClass.FINAL)
+            self._rows_wait |= len(rows) == BATCH
+        return frozenset(over)

@@ -2,41 +2,55 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from tidings.domain.clock import rfc3339
 
 
-class Level(Enum):
+class Level(StrEnum):
     INFO = "info"
     WARNING = "warning"
     ERROR = "error"
 
 
-class SecurityEventType(Enum):
-    """Each event's name, with the level it is logged at."""
+class SecurityEventType(StrEnum):
+    """What a line of the security log is about."""
 
-    WEBSOCKET_CONNECT = ("WEBSOCKET_CONNECT", Level.INFO)
-    WEBSOCKET_DISCONNECT = ("WEBSOCKET_DISCONNECT", Level.INFO)
-    SSE_CONNECT = ("SSE_CONNECT", Level.INFO)
-    SSE_DISCONNECT = ("SSE_DISCONNECT", Level.INFO)
-    AUTHENTICATION_SUCCESS = ("AUTHENTICATION_SUCCESS", Level.INFO)
-    ROOM_JOIN = ("ROOM_JOIN", Level.INFO)
-    AUTHENTICATION_FAILED = ("AUTHENTICATION_FAILED", Level.WARNING)
-    AUTHENTICATION_TIMEOUT = ("AUTHENTICATION_TIMEOUT", Level.WARNING)
-    UNAUTHORIZED_ACCESS_ATTEMPT = ("UNAUTHORIZED_ACCESS_ATTEMPT", Level.WARNING)
-    ORIGIN_REJECTED = ("ORIGIN_REJECTED", Level.WARNING)
-    ROOM_ASSIGNMENT_FAILED = ("ROOM_ASSIGNMENT_FAILED", Level.WARNING)
-    TOKEN_EXPIRED = ("TOKEN_EXPIRED", Level.WARNING)
-    SECURITY_VIOLATION = ("SECURITY_VIOLATION", Level.ERROR)
-    RATE_LIMIT_EXCEEDED = ("RATE_LIMIT_EXCEEDED", Level.ERROR)
-    TOKEN_REVOKED = ("TOKEN_REVOKED", Level.ERROR)
-    CONNECTION_LIMIT_EXCEEDED = ("CONNECTION_LIMIT_EXCEEDED", Level.ERROR)
+    WEBSOCKET_CONNECT = "WEBSOCKET_CONNECT"
+    WEBSOCKET_DISCONNECT = "WEBSOCKET_DISCONNECT"
+    SSE_CONNECT = "SSE_CONNECT"
+    SSE_DISCONNECT = "SSE_DISCONNECT"
+    AUTHENTICATION_SUCCESS = "AUTHENTICATION_SUCCESS"
+    ROOM_JOIN = "ROOM_JOIN"
+    AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    AUTHENTICATION_TIMEOUT = "AUTHENTICATION_TIMEOUT"
+    UNAUTHORIZED_ACCESS_ATTEMPT = "UNAUTHORIZED_ACCESS_ATTEMPT"
+    ORIGIN_REJECTED = "ORIGIN_REJECTED"
+    ROOM_ASSIGNMENT_FAILED = "ROOM_ASSIGNMENT_FAILED"
+    TOKEN_EXPIRED = "TOKEN_EXPIRED"  # noqa: S105  the name of an event
+    SECURITY_VIOLATION = "SECURITY_VIOLATION"
+    RATE_LIMIT_EXCEEDED = "RATE_LIMIT_EXCEEDED"
+    TOKEN_REVOKED = "TOKEN_REVOKED"  # noqa: S105  the name of an event
+    CONNECTION_LIMIT_EXCEEDED = "CONNECTION_LIMIT_EXCEEDED"
 
     @property
     def level(self) -> Level:
-        return self.value[1]
+        return _LEVELS.get(self, Level.INFO)
+
+
+_LEVELS = {
+    SecurityEventType.AUTHENTICATION_FAILED: Level.WARNING,
+    SecurityEventType.AUTHENTICATION_TIMEOUT: Level.WARNING,
+    SecurityEventType.UNAUTHORIZED_ACCESS_ATTEMPT: Level.WARNING,
+    SecurityEventType.ORIGIN_REJECTED: Level.WARNING,
+    SecurityEventType.ROOM_ASSIGNMENT_FAILED: Level.WARNING,
+    SecurityEventType.TOKEN_EXPIRED: Level.WARNING,
+    SecurityEventType.SECURITY_VIOLATION: Level.ERROR,
+    SecurityEventType.RATE_LIMIT_EXCEEDED: Level.ERROR,
+    SecurityEventType.TOKEN_REVOKED: Level.ERROR,
+    SecurityEventType.CONNECTION_LIMIT_EXCEEDED: Level.ERROR,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +83,9 @@ class SecurityEvent:
     def to_json(self) -> dict[str, Any]:
         """The contract's fields; those that are not known are left out."""
         line: dict[str, Any] = {
-            "event": self.event.name,
+            "event": self.event,
             "timestamp": rfc3339(self.timestamp),
-            "level": self.event.level.value,
+            "level": self.event.level,
             "requestId": self.request_id,
             "nodeId": self.node_id,
         }

@@ -14,6 +14,9 @@ from tidings.domain.errors import ErrorCode, TidingsError
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
+_CROWD = 8
+"""From how many keys on a load counts as one of a storm, in which latency is worth less than their number."""
+
 
 class Batcher(Generic[K, V]):
     """Joins look-ups of single keys into loads of at most ``limit`` keys, one load at a time.
@@ -22,10 +25,16 @@ class Batcher(Generic[K, V]):
     """
 
     def __init__(
-        self, load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]], *, limit: int = 500
+        self,
+        load: Callable[[Collection[K]], Awaitable[Mapping[K, V]]],
+        *,
+        limit: int = 500,
+        linger: float = 0.0,
     ) -> None:
+        """``linger`` is how many seconds a load waits for more to ask, behind one that many had asked for."""
         self._load = load
         self._limit = limit
+        self._linger = linger
         self._waiting: dict[K, asyncio.Future[V | None]] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -53,8 +62,12 @@ class Batcher(Generic[K, V]):
 
     async def _run(self) -> None:
         try:
+            crowd = 0
             while self._waiting:
+                if self._linger and crowd >= _CROWD:
+                    await asyncio.sleep(self._linger)
                 keys = tuple(islice(self._waiting, self._limit))
+                crowd = len(keys)
                 await self._serve({key: self._waiting.pop(key) for key in keys})
         finally:
             self._give_up()

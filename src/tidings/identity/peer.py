@@ -37,7 +37,7 @@ class Peers:
 
     def _client(self, address: str | None, headers: Headers) -> str | None:
         """The nearest hop, seen from here, that is no proxy of ours."""
-        if address is None or not self._is_trusted(address):
+        if address is None or not self._trusted or not self._is_trusted(address):
             return address
         hops = [hop.strip() for line in values(headers, b"x-forwarded-for") for hop in line.split(",")]
         for hop in reversed(hops):

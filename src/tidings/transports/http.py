@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 import httptools
 import structlog
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.utils import is_ssl
 
 from tidings import metrics
 from tidings.domain import problem, strictjson
@@ -94,8 +96,14 @@ class HttpProtocol(HttpToolsProtocol):
         self._deadline: float | None = None
         self._refused = False
 
+    # Not uvicorn's own, which asks the system for the local address of each connection; nobody needs it.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        super().connection_made(transport)
+        self.transport = transport
+        self.flow = FlowControl(transport)
+        address = transport.get_extra_info("peername")
+        self.client = address[:2] if address else None
+        self.scheme = "https" if is_ssl(transport) else "http"
+        self.connections.add(self)
         if len(self.connections) > self._limits.connections:
             self._refuse(TidingsError(ErrorCode.UNAVAILABLE, retry_after=_BUSY_RETRY_SECONDS))
             return

@@ -116,10 +116,14 @@ class Client:
     def open(self) -> bool:
         return self.connection.clients.get(self.namespace) is self
 
-    def welcome(self, data: bytes) -> None:
-        """Answer CONNECT; from now on events are taken."""
+    def welcome(self, data: bytes, event: tuple[str, bytes, str] | None = None) -> None:
+        """Answer CONNECT, and at once with a first ``event``: name, data, position. From now on events are taken."""
         self.connection.rules.accept(self.namespace)
-        self.connection.send(packet.encode_connect(self.namespace, data))
+        answer = [packet.encode_connect(self.namespace, data)]
+        if event is not None:
+            name, argument, position = event
+            answer.append(packet.encode_event(self.namespace, name, argument, position=position))
+        self.connection.send(*answer)
 
     def emit(self, name: str, data: bytes, position: str | None = None) -> None:
         self.connection.send(packet.encode_event(self.namespace, name, data, position=position))
@@ -131,7 +135,8 @@ class Client:
         """End at ``until`` (monotonic seconds), and emit ``warning`` at ``warn_at``."""
         self.until, self.warn_at = until, warn_at
         self.warning = packet.encode_event(self.namespace, *warning)
-        self.connection.reschedule()
+        if self.open:
+            self.connection.reschedule()
 
     def close(self, reason: CloseReason) -> None:
         self.connection.close(reason)
@@ -203,9 +208,12 @@ class Connection:
         if received is not None:
             self._take(received)
 
-    def send(self, message: bytes) -> None:
-        """Send one Socket.IO packet."""
-        if not self._ends and not self.outbox.send(self._link.frame(MESSAGE_PREFIX + message)):
+    def send(self, *messages: bytes) -> None:
+        """Send Socket.IO packets."""
+        if self._ends:
+            return
+        frames = b"".join([self._link.frame(MESSAGE_PREFIX + message) for message in messages])
+        if not self.outbox.send(frames):
             self.close(CloseReason.SLOW_CONSUMER)
 
     def close(self, reason: CloseReason) -> None:

@@ -21,7 +21,7 @@ from tidings.delivery.audit import SecurityLog
 from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.domain.people import Principal
-from tidings.identity.credentials import bearer, token_in_query
+from tidings.identity.credentials import QUERY_NAMES, bearer
 from tidings.identity.limiter import LocalSlots, TokenBucket, ip_key
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers, values
@@ -33,6 +33,14 @@ from tidings.transports.socketio.websocket import WebSocket
 PATH = "/socket.io/"
 TRANSPORT = "websocket"
 _BUSY_SPREAD_SECONDS = 5
+_HANDSHAKE_HEADERS = frozenset(
+    {b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"}
+)
+"""Those that the opening handshake is about (RFC 6455, section 4.2.1); no extension is offered."""
+
+_attempts = metrics.connection_attempts.labels(TRANSPORT)
+_active = metrics.connections_active.labels(TRANSPORT)
+_seconds = metrics.connection_seconds.labels(TRANSPORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ class Endpoint:
 
     def __call__(self, upgrade: Upgrade) -> Successor | TidingsError:
         """Take a WebSocket handshake, or say why not."""
-        metrics.connection_attempts.labels(TRANSPORT).inc()
+        _attempts.inc()
         peer = self._door.peers.of(upgrade.client, upgrade.headers)
         try:
             token = self._check(upgrade, peer)
@@ -75,9 +83,9 @@ class Endpoint:
     def ended(self, connection: Connection, reason: CloseReason, principal: Principal | None) -> None:
         """Count a connection out."""
         self._open.discard(connection)
-        metrics.connections_active.labels(TRANSPORT).dec()
+        _active.dec()
         metrics.connections_closed.labels(TRANSPORT, reason.name).inc()
-        metrics.connection_seconds.labels(TRANSPORT).observe(time.monotonic() - connection.opened)
+        _seconds.observe(time.monotonic() - connection.opened)
         if reason is CloseReason.AUTH_TIMEOUT:
             self._write(SecurityEventType.AUTHENTICATION_TIMEOUT, connection.peer, reason.text, connection.id)
         self._audit.write(
@@ -94,12 +102,12 @@ class Endpoint:
         path, _, query = upgrade.target.decode("latin-1").partition("?")
         if path != PATH:
             raise TidingsError(ErrorCode.NOT_FOUND)
-        if token_in_query(query):
+        asked = parse_qsl(query)
+        parameters = dict(asked)
+        if not QUERY_NAMES.isdisjoint(name.strip().lower() for name in parameters):
             self._write(SecurityEventType.SECURITY_VIOLATION, peer, "token_in_query")
             raise TidingsError(ErrorCode.UNAUTHENTICATED, detail="token_in_query")
         self._check_origin(upgrade, peer)
-        asked = parse_qsl(query)
-        parameters = dict(asked)
         if len(parameters) != len(asked) or parameters.get("EIO") != "4":
             raise TidingsError(ErrorCode.MALFORMED, "Unsupported protocol version")
         if parameters.get("transport") != TRANSPORT or "sid" in parameters:
@@ -131,10 +139,10 @@ class Endpoint:
         self._take_slot(peer)
         terms = self._terms
         limits = (terms.max_payload, self._door.outbox_bytes)
-        websocket = WebSocket(upgrade, response.serialize(), terms.wheel, limits=limits)
-        connection = websocket.begin(terms, secrets.token_urlsafe(15), peer, token)
+        websocket = WebSocket(upgrade, terms.wheel, limits=limits)
+        connection = websocket.begin(response.serialize(), terms, secrets.token_urlsafe(15), peer, token)
         self._open.add(connection)
-        metrics.connections_active.labels(TRANSPORT).inc()
+        _active.inc()
         self._write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)
         if upgrade.rest:
             asyncio.get_running_loop().call_soon(websocket.data_received, upgrade.rest)

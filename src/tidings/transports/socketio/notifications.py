@@ -214,14 +214,16 @@ class Notifications:
         joined = rooms(principal)
         self._write(SecurityEventType.AUTHENTICATION_SUCCESS, client, principal, None)
         self._write(SecurityEventType.ROOM_JOIN, client, principal, " ".join(joined))
-        client.welcome(strictjson.dumps({"sid": client.sid, "pid": client.sid}))
         ready = {
             "user": _user(principal),
             "rooms": joined,
             "unread": unread.to_json(),
             "recovered": False,
         }
-        client.emit("notification:ready", strictjson.dumps(ready), str(start.cursor))
+        client.welcome(
+            strictjson.dumps({"sid": client.sid, "pid": client.sid}),
+            ("notification:ready", strictjson.dumps(ready), str(start.cursor)),
+        )
         self._release(client, session, start)
         _run_until(client, principal)
 

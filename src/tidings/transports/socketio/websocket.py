@@ -40,7 +40,7 @@ class WebSocket(asyncio.Protocol):
         "tick",
     )
 
-    def __init__(self, upgrade: Upgrade, answer: bytes, wheel: Wheel, *, limits: tuple[int, int]) -> None:
+    def __init__(self, upgrade: Upgrade, wheel: Wheel, *, limits: tuple[int, int]) -> None:
         max_payload, outbox_bytes = limits
         self.tick = OFF
         self._transport = upgrade.transport
@@ -53,14 +53,14 @@ class WebSocket(asyncio.Protocol):
         self._connection: Connection | None = None
         self.outbox = Outbox(outbox_bytes)
         self.outbox.attach(upgrade.transport)
-        self.outbox.send(answer)
 
-    def begin(self, terms: Terms, connection_id: str, peer: Peer, token: str | None) -> Connection:
-        """Open the Engine.IO session."""
+    def begin(
+        self, answer: bytes, terms: Terms, connection_id: str, peer: Peer, token: str | None
+    ) -> Connection:
+        """Answer the opening handshake and open the Engine.IO session."""
         self._connection = Connection(terms, self, connection_id, peer, token)
-        self.outbox.send(
-            text_frame(open_packet(connection_id, terms.ping_interval, terms.ping_timeout, terms.max_payload))
-        )
+        opening = open_packet(connection_id, terms.ping_interval, terms.ping_timeout, terms.max_payload)
+        self.outbox.send(answer + text_frame(opening))
         return self._connection
 
     # What the transport calls.
