@@ -122,7 +122,7 @@ class Node:
             demo.register(REGISTRY)
         self.worker = self._worker() if settings.runs_jobs else None
         self.jobs = Jobs(self.database, self.relay, REGISTRY, self._wake, self._cancel_hint)
-        self.subscriptions = Subscriptions(self.hub, self.broker, self.jobs.get)
+        self.subscriptions = Subscriptions(self.hub, self.broker, self.relay, self.jobs.get)
         self.wheel = Wheel(time.monotonic(), resolution=_TICK_SECONDS)
         self.background = Background()
         self.sockets = Endpoint(self._socket_terms, self._door(), self.security)
@@ -269,6 +269,7 @@ class Node:
         )
         return Terms(
             namespaces={NAMESPACE: Notifications(services)},
+            names=frozenset({NAMESPACE}),
             wheel=self.wheel,
             spawn=self.background.spawn,
             ended=endpoint.ended,

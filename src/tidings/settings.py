@@ -4,9 +4,11 @@ Each is the environment variable ``TIDINGS_<NAME>``; a few have an older name be
 ``.env`` file is read too. The object is frozen: what a process runs with does not change while it runs.
 """
 
+import contextlib
 import ipaddress
 import os
 import re
+import secrets
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -231,6 +233,19 @@ class Settings(BaseSettings):
     def runs_jobs(self) -> bool:
         """Whether ``serve`` runs jobs itself."""
         return self.embedded_broker if self.worker is None else self.worker
+
+
+def jwt_secret(settings: Settings) -> str:
+    """The HS256 secret: the configured one or, outside production, one that is made once and kept."""
+    if settings.jwt_secret is not None:
+        return settings.jwt_secret.get_secret_value()
+    path = settings.var / "jwt-secret"
+    settings.var.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(made, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+    return path.read_text()
 
 
 def _faults(settings: Settings) -> list[str]:

@@ -25,7 +25,7 @@ Sink = Callable[[bytes], None]
 FLUSH_SECONDS = 0.5
 PRINT_SECONDS = 0.05
 """How long a line may wait for others that are written with it."""
-FULL_LINES = {Level.INFO: 500, Level.WARNING: 100, Level.ERROR: 100}
+FULL_LINES = {Level.INFO: 250, Level.WARNING: 100, Level.ERROR: 100}
 """Lines of one kind between two flushes that are written in full."""
 _UNSTORED = 20_000
 _NOBODY = Peer()
@@ -117,7 +117,9 @@ class SecurityLog:
     def _put(self, event: SecurityEvent) -> None:
         if not self._lines:
             asyncio.get_running_loop().call_later(PRINT_SECONDS, self._print)
-        self._lines.append(orjson.dumps({**event.to_json(), "logger": "security"}))
+        line = event.to_json()
+        line["logger"] = "security"
+        self._lines.append(orjson.dumps(line))
         if len(self._unstored) < _UNSTORED:
             self._unstored.append(event)
 

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from tidings.broker.base import Broker, BrokerUnavailable
+from tidings.delivery.relay import Relay
 from tidings.delivery.resume import Replay, count, read_cursor, replay
 from tidings.domain.channel import Channel
 from tidings.domain.errors import ErrorCode, TidingsError
@@ -51,9 +52,10 @@ class Start:
 class Subscriptions:
     """``find_job`` answers with the asker's own job, or raises NOT_FOUND."""
 
-    def __init__(self, hub: Hub, broker: Broker, find_job: FindJob) -> None:
+    def __init__(self, hub: Hub, broker: Broker, relay: Relay, find_job: FindJob) -> None:
         self._hub = hub
         self._broker = broker
+        self._relay = relay
         self._find_job = find_job
 
     async def inbox(self, session: Session, last_event_id: str | None) -> Start:
@@ -75,6 +77,8 @@ class Subscriptions:
             TidingsError: NOT_FOUND for a job that is missing, malformed or someone else's; UNAVAILABLE.
         """
         job = await self._find_job(session.principal, job_id)
+        # What this process has stored of it is published first, so that the snapshot is no older than that.
+        await self._relay.flushed()
         channels = (job.channel,)
         joined, missed = await self._join(session, channels, last_event_id)
         if missed is not None and missed.complete:

@@ -89,15 +89,20 @@ class SecurityEvent:
             "requestId": self.request_id,
             "nodeId": self.node_id,
         }
-        optional = (
-            ("clientId", self.client_id),
-            ("userId", self.user_id),
-            ("tenantId", self.tenant_id),
-            ("ip", self.ip),
-            ("origin", self.origin),
-            ("userAgent", self.user_agent),
-            ("reason", self.reason),
-            ("count", self.count if self.count > 1 else None),
-        )
-        line.update((name, value) for name, value in optional if value is not None)
+        if self.client_id is not None:
+            line["clientId"] = self.client_id
+        if self.user_id is not None:
+            line["userId"] = self.user_id
+        if self.tenant_id is not None:
+            line["tenantId"] = self.tenant_id
+        if self.ip is not None:
+            line["ip"] = self.ip
+        if self.origin is not None:
+            line["origin"] = self.origin
+        if self.user_agent is not None:
+            line["userAgent"] = self.user_agent
+        if self.reason is not None:
+            line["reason"] = self.reason
+        if self.count > 1:
+            line["count"] = self.count
         return line

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 
 def rfc3339(moment: datetime) -> str:
     """``2026-01-31T12:00:00.123Z``. The moment must know its zone."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def rfc3339_or_none(moment: datetime | None) -> str | None:

@@ -1,6 +1,10 @@
-"""Ids: UUIDv7 strings (RFC 9562, section 5.7), which sort by the time they were made."""
+"""Ids: UUIDv7 strings (RFC 9562, section 5.7), which sort by the time they were made; and secrets, which say
+nothing at all.
+"""
 
+import os
 import re
+from base64 import urlsafe_b64encode
 
 from uuid_utils import uuid7
 
@@ -15,3 +19,19 @@ def new_id() -> str:
 def is_id(text: str) -> bool:
     """Whether this could be one of ours. Anything else is answered as what does not exist."""
     return _UUID.fullmatch(text) is not None
+
+
+_SECRET_BYTES = 15
+_POOL_BYTES = _SECRET_BYTES * 256
+_pool: list[bytes] = []
+
+
+def new_secret() -> str:
+    """120 random bits as 20 URL-safe characters, for what must not be guessed.
+
+    Random bytes are asked of the system for 256 at a time: in a storm of connects that call is the dearest part.
+    """
+    if not _pool:
+        block = os.urandom(_POOL_BYTES)
+        _pool.extend(block[start : start + _SECRET_BYTES] for start in range(0, _POOL_BYTES, _SECRET_BYTES))
+    return urlsafe_b64encode(_pool.pop()).decode("ascii")

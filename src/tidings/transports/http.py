@@ -227,6 +227,10 @@ class HttpProtocol(HttpToolsProtocol):
         self.connections.discard(self)
         self.connections.add(successor)
         self.transport.set_protocol(successor)
+        # What refers to itself in a circle would wait for the collector, thousands at a time.
+        extensions: Any = self.scope["extensions"]
+        extensions.clear()
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does when the connection is lost
 
     def _refuse(self, error: TidingsError) -> None:
         """Answer, read on for a moment so that the answer arrives, and close."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -37,6 +38,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # unused here
         await super().startup()
         if self.started:
+            _spare_the_collector()
             self._ready(self.servers[0].sockets[0].getsockname()[1])
 
     async def shutdown(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # likewise
@@ -59,6 +61,17 @@ class Server(uvicorn.Server):
             self.force_exit = True
             self._hurry.set()
         self.should_exit = True
+
+
+def _spare_the_collector() -> None:
+    """What is there at the start lives to the end, and connections free themselves without the collector.
+
+    With CPython's defaults, going through ten thousand connections again and again took a third of the time of a
+    handshake. Cycles are still found, more rarely.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def configure(

@@ -86,6 +86,8 @@ class Terms:
     """What all connections of an endpoint have in common. Times in seconds, sizes in bytes."""
 
     namespaces: dict[str, Namespace]
+    names: frozenset[str]
+    """Those of ``namespaces``, one set for all."""
     wheel: Wheel
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     ended: Callable[["Connection", CloseReason, Principal | None], None]
@@ -174,7 +176,7 @@ class Connection:
         self.opened = now
         self.tick = OFF
         self.clients: dict[str, Client] = {}
-        self.rules = Rules(frozenset(terms.namespaces), max_attachments=terms.max_attachments)
+        self.rules = Rules(terms.names, max_attachments=terms.max_attachments)
         self._engine = Engine(now, ping_interval=terms.ping_interval, ping_timeout=terms.ping_timeout)
         self._terms = terms
         self._link = link

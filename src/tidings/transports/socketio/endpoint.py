@@ -6,20 +6,16 @@ the dearest; nothing is authenticated yet.
 
 import asyncio
 import random
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from websockets.datastructures import Headers
-from websockets.http11 import Request
-from websockets.server import ServerProtocol
-
 from tidings import metrics
 from tidings.delivery.audit import SecurityLog
 from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
+from tidings.domain.ids import new_secret
 from tidings.domain.people import Principal
 from tidings.identity.credentials import QUERY_NAMES, bearer
 from tidings.identity.limiter import LocalSlots, TokenBucket, ip_key
@@ -27,17 +23,13 @@ from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers, values
 from tidings.identity.rejection import CredentialRejected
 from tidings.transports.http import Successor, Upgrade
+from tidings.transports.socketio import handshake
 from tidings.transports.socketio.connection import Connection, Terms
 from tidings.transports.socketio.websocket import WebSocket
 
 PATH = "/socket.io/"
 TRANSPORT = "websocket"
 _BUSY_SPREAD_SECONDS = 5
-_HANDSHAKE_HEADERS = frozenset(
-    {b"connection", b"upgrade", b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-protocol"}
-)
-"""Those that the opening handshake is about (RFC 6455, section 4.2.1); no extension is offered."""
-
 _attempts = metrics.connection_attempts.labels(TRANSPORT)
 _active = metrics.connections_active.labels(TRANSPORT)
 _seconds = metrics.connection_seconds.labels(TRANSPORT)
@@ -62,7 +54,6 @@ class Endpoint:
     def __init__(self, terms: Callable[["Endpoint"], Terms], door: Doorkeeper, audit: SecurityLog) -> None:
         self._door = door
         self._audit = audit
-        self._acceptor = ServerProtocol()
         self._open: set[Connection] = set()
         self._terms = terms(self)
 
@@ -116,11 +107,12 @@ class Endpoint:
             raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread())
         if self._door.bucket.take() > 0:
             raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
+        authorization = values(upgrade.headers, b"authorization")
         try:
-            return bearer(values(upgrade.headers, b"authorization"))
-        except CredentialRejected as rejected:
-            self._write(SecurityEventType.AUTHENTICATION_FAILED, peer, rejected.reason)
-            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail=rejected.reason) from None
+            return bearer(authorization)
+        except CredentialRejected:
+            # No token has this form, so that CONNECT is refused in the same words as any other wrong token.
+            return " ".join(authorization)
 
     def _check_origin(self, upgrade: Upgrade, peer: Peer) -> None:
         origins = values(upgrade.headers, b"origin")
@@ -129,18 +121,12 @@ class Endpoint:
             raise TidingsError(ErrorCode.FORBIDDEN, detail="origin")
 
     def _begin(self, upgrade: Upgrade, peer: Peer, token: str | None) -> WebSocket:
-        headers = Headers(
-            [(name.decode("latin-1"), value.decode("latin-1")) for name, value in upgrade.headers]
-        )
-        response = self._acceptor.accept(Request(upgrade.target.decode("latin-1"), headers))
-        if response.status_code != 101:  # noqa: PLR2004  switching protocols
-            code = ErrorCode.UPGRADE_REQUIRED if response.status_code == 426 else ErrorCode.MALFORMED  # noqa: PLR2004
-            raise TidingsError(code, detail="opening handshake")
+        answer = handshake.accept(upgrade.headers)
         self._take_slot(peer)
         terms = self._terms
         limits = (terms.max_payload, self._door.outbox_bytes)
         websocket = WebSocket(upgrade, terms.wheel, limits=limits)
-        connection = websocket.begin(response.serialize(), terms, secrets.token_urlsafe(15), peer, token)
+        connection = websocket.begin(answer, terms, new_secret(), peer, token)
         self._open.add(connection)
         _active.inc()
         self._write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)

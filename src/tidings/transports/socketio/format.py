@@ -6,10 +6,12 @@ from tidings.domain.event import Published
 from tidings.transports.socketio.engine import MESSAGE_PREFIX
 from tidings.transports.socketio.packet import encode_event
 
+_TEXT = Opcode.TEXT
+
 
 def text_frame(packet: bytes) -> bytes:
     """One Engine.IO packet as one unmasked text frame."""
-    return Frame(Opcode.TEXT, packet).serialize(mask=False)
+    return Frame(_TEXT, packet).serialize(mask=False)
 
 
 class WebSocketFormat:

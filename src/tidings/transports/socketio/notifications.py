@@ -105,6 +105,7 @@ class Notifications:
             if reason is CloseReason.TOKEN_EXPIRED:
                 self._write(SecurityEventType.TOKEN_EXPIRED, client, client.session.principal, reason.text)
             self._forget(client.session)
+            client.session = None
 
     # What clients ask for.
 
@@ -197,7 +198,7 @@ class Notifications:
         if given is not None and not isinstance(given, str):
             raise authenticator.refuse("malformed_auth", connection.peer, client_id=connection.id)
         try:
-            token = single(given, connection.token)
+            token = given if connection.token is None else single(given, connection.token)
         except CredentialConflict as conflict:
             raise authenticator.refuse(conflict.reason, connection.peer, client_id=connection.id) from None
         return await authenticator.authenticate(token, connection.peer, client_id=connection.id)

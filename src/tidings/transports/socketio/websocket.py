@@ -5,6 +5,7 @@ come through here: it writes to the outbox.
 """
 
 import asyncio
+import logging
 import time
 
 from websockets.frames import Close, CloseCode, Frame, Opcode
@@ -20,6 +21,8 @@ from tidings.transports.socketio.connection import Connection, Terms
 from tidings.transports.socketio.engine import open_packet
 from tidings.transports.socketio.format import text_frame
 
+_log = logging.getLogger("websockets.server")
+_OPEN, _TEXT, _BINARY, _CONT = State.OPEN, Opcode.TEXT, Opcode.BINARY, Opcode.CONT
 _CLOSE_SECONDS = 1.0
 """How long the peer has to answer a close frame."""
 
@@ -46,7 +49,7 @@ class WebSocket(asyncio.Protocol):
         self._transport = upgrade.transport
         self._connections: Connections = upgrade.connections
         self._wheel = wheel
-        self._framing = ServerProtocol(state=OPEN, max_size=max_payload)
+        self._framing = ServerProtocol(state=OPEN, max_size=max_payload, logger=_log)
         self._message: bytearray | None = None
         self._text = True
         self._shut_at: float | None = None
@@ -86,6 +89,7 @@ class WebSocket(asyncio.Protocol):
             close = self._framing.close_rcvd
             self._connection.lost(CloseReason.TRANSPORT_LOST if close is None else CloseReason.CLIENT_CLOSED)
             self._connection = None
+        self._framing.parser.close()
 
     def pause_writing(self) -> None:
         if self._connection is not None and not self._connection.ended:
@@ -111,7 +115,7 @@ class WebSocket(asyncio.Protocol):
         if self._shut_at is not None or self._transport.is_closing():
             return
         congested = self.outbox.congested
-        if not congested and self._framing.state is State.OPEN:
+        if not congested and self._framing.state is _OPEN:
             self._framing.send_close(reason.websocket, reason.text)
             self._flush()
         self.outbox.close()
@@ -135,20 +139,20 @@ class WebSocket(asyncio.Protocol):
         return None
 
     def _receive(self, frame: Frame) -> None:
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
-            self._text = frame.opcode is Opcode.TEXT
+        if frame.opcode in (_TEXT, _BINARY):
+            self._text = frame.opcode is _TEXT
             if frame.fin:
                 self._deliver(bytes(frame.data))
             else:
                 self._message = bytearray(frame.data)
-        elif frame.opcode is Opcode.CONT and self._message is not None:
+        elif frame.opcode is _CONT and self._message is not None:
             self._message += frame.data
             if frame.fin:
                 message, self._message = bytes(self._message), None
                 self._deliver(message)
 
     def _deliver(self, message: bytes) -> None:
-        if self._connection is None or self._framing.state is not State.OPEN:
+        if self._connection is None or self._framing.state is not _OPEN:
             return
         if not self._text:
             self._connection.receive(message)

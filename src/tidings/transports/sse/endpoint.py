@@ -119,6 +119,7 @@ class Streams:
         metrics.connection_seconds.labels(TRANSPORT).observe(time.monotonic() - visit.began)
         if stream.session is not None:
             self._services.subscriptions.leave(stream.session)
+            stream.session = None
         if reason is CloseReason.TOKEN_EXPIRED:
             self._write(SecurityEventType.TOKEN_EXPIRED, visit, reason.text)
         self._write(SecurityEventType.SSE_DISCONNECT, visit, reason.text)

@@ -1,0 +1,74 @@
+"""``/jobs``: handing work in and asking after it over REST (contract, sections 6, 7 and 11)."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidings.api import catalogue
+from tidings.api.answer import Json, created, listing
+from tidings.api.body import read_form, read_nothing, read_query
+from tidings.api.forms import ListJobs
+from tidings.api.idempotency import create_once
+from tidings.api.operation import Served
+from tidings.api.principal import admit
+from tidings.api.services import Services, Transaction
+from tidings.delivery.forms import CreateJob
+from tidings.domain import strictjson
+from tidings.domain.job import Job
+from tidings.domain.people import Principal
+
+_Verb = Callable[[Principal, str], Awaitable[Job]]
+
+
+class Jobs:
+    """The endpoints. What they act on is the user's own; the rest does not exist for them."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def served(self) -> tuple[Served, ...]:
+        return (
+            (catalogue.CREATE_JOB, self.create),
+            (catalogue.LIST_JOBS, self.page),
+            (catalogue.GET_JOB, self.get),
+            (catalogue.CANCEL_JOB, self.cancel),
+            (catalogue.RETRY_JOB, self.retry),
+        )
+
+    async def create(self, request: Request) -> Response:
+        principal = await admit(self._services, request)
+        form, raw = await read_form(self._services, request, CreateJob)
+
+        async def act(tx: Transaction) -> tuple[int, bytes]:
+            job = await self._services.jobs.submit(
+                tx, principal, kind=form.kind, payload=form.payload, priority=form.priority
+            )
+            return 202, strictjson.dumps(job.to_json())
+
+        status, body = await create_once(self._services, principal, request, raw, act)
+        self._services.jobs.committed()
+        return created(status, body, "/jobs")
+
+    async def page(self, request: Request) -> Response:
+        principal = await admit(self._services, request)
+        form = read_query(request, ListJobs)
+        found = await self._services.jobs.page(
+            principal, cursor=form.cursor, limit=form.limit, status=form.status, kind=form.kind
+        )
+        return listing(found)
+
+    async def get(self, request: Request) -> Response:
+        principal = await admit(self._services, request)
+        return Json((await self._services.jobs.get(principal, request.path_params["id"])).to_json())
+
+    async def cancel(self, request: Request) -> Response:
+        return await self._change(request, self._services.jobs.cancel)
+
+    async def retry(self, request: Request) -> Response:
+        return await self._change(request, self._services.jobs.retry)
+
+    async def _change(self, request: Request, verb: _Verb) -> Response:
+        principal = await admit(self._services, request)
+        await read_nothing(self._services, request)
+        return Json((await verb(principal, request.path_params["id"])).to_json(), 202)

@@ -1,0 +1,42 @@
+"""A job's events as a person likes to see them: one bar that fills, with stage, attempt and message."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+from tidings.cli import output
+from tidings.cli.follow import Line
+
+
+def draw(lines: Iterator[Line]) -> Line:
+    """Draw each event on standard error as it comes; the last one. There is one at least.
+
+    Off a terminal only the last is drawn.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("{task.fields[stage]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%", markup=False),
+        TextColumn("{task.fields[attempt]}", markup=False),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[message]}", markup=False),
+    )
+    # Whether the server answers at all is known with the first event: until then there is nothing to draw.
+    last = first = next(lines)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task("", total=1.0, **_fields(first))
+        for last in chain((first,), lines):
+            progress.update(task, completed=float(last.get("progress") or 0.0), **_fields(last))
+    return last
+
+
+def _fields(line: Line) -> dict[str, Any]:
+    attempt = line.get("attempt") or 0
+    return {
+        "stage": output.plain(str(line.get("stage") or line.get("status") or "waiting")),
+        "attempt": f"attempt {attempt}" if attempt > 1 else "",
+        "message": output.plain(str(line.get("message") or "")),
+    }

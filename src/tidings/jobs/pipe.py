@@ -1,0 +1,100 @@
+"""What a pool and its child processes say to each other: messages, and their form on the wire.
+
+A message is a JSON array of its name and its fields, after its length as four bytes. No pickle: neither side
+can make the other run anything but a named function with a JSON payload. No I/O here.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from tidings.jobs.context import Stop
+from tidings.jobs.outcome import Done, Failed, Stopped
+
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """To a new child: where to find modules, which to import before the first job, and what is worth a line."""
+
+    path: list[str]
+    log_level: int
+    modules: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """To an idle child: one attempt of ``target``, which is ``module:name``."""
+
+    job_id: str
+    kind: str
+    attempt: int
+    target: str
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StopNow:
+    """To a busy child: what it runs should end. To one that has just finished: nothing."""
+
+    why: Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """From a child: it has done its set-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """From a child: how far the attempt is."""
+
+    fraction: float
+    message: str | None
+    stage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """From a child: a line for the log, which the parent writes. ``level`` is the standard library's number."""
+
+    level: int
+    logger: str
+    event: str
+    fields: dict[str, Any]
+
+
+Message = Setup | Run | StopNow | Ready | Report | Line | Done | Failed | Stopped
+_TYPES: dict[str, type[Message]] = {
+    each.__name__: each for each in (Setup, Run, StopNow, Ready, Report, Line, Done, Failed, Stopped)
+}
+
+
+def encode(message: Message) -> bytes:
+    """The message's frame. What JSON does not know (in a log line) is written as its ``repr``."""
+    body = orjson.dumps([type(message).__name__, message], default=repr, option=orjson.OPT_NON_STR_KEYS)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Frames:
+    """Messages out of a stream of bytes that comes in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._unread = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """Take what came; give the messages that it completes."""
+        self._unread += data
+        messages: list[Message] = []
+        while len(self._unread) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._unread)
+            end = _LENGTH.size + length
+            if len(self._unread) < end:
+                break
+            name, fields = orjson.loads(self._unread[_LENGTH.size : end])
+            del self._unread[:end]
+            messages.append(_TYPES[name](**fields))
+        return messages

@@ -1,0 +1,226 @@
+"""Processes for plain functions: started beforehand, one attempt at a time in each.
+
+Each child is a fresh interpreter, not a fork, so nothing of the server's threads, sockets or event loop gets
+into it. It is heard through one socket on the event loop, without a thread. A child that dies ends its attempt
+as ``Lost`` and is replaced. The pool sets no time limits: its caller asks and kills.
+"""
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Coroutine, Sequence
+from typing import Any, cast
+
+import structlog
+
+from tidings.jobs.context import Stop
+from tidings.jobs.execution import Execution, OnReport
+from tidings.jobs.outcome import Done, Failed, Lost, Outcome, Stopped
+from tidings.jobs.pipe import Frames, Line, Message, Ready, Report, Run, Setup, StopNow, encode
+
+EXIT_SECONDS = 1.0
+"""How long a child whose pipe is closed may take to end by itself."""
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
+
+
+class Pool:
+    """``size`` processes that have imported ``modules``. It never holds up a caller who runs no more at once."""
+
+    def __init__(self, size: int, modules: Sequence[str]) -> None:
+        self._size = size
+        self._modules = sorted(set(modules))
+        self._children: set[_Child] = set()
+        self._idle: deque[_Child] = deque()  # the one that is used next is last
+        self._chores: set[asyncio.Future[None]] = set()
+        self._closing = False
+
+    async def start(self) -> None:
+        """Start the processes; does not wait until they are ready."""
+        for _ in range(self._size):
+            self._idle.append(await self._spawn())
+
+    async def begin(self, run: Run, on_report: OnReport) -> Execution:
+        """Begin an attempt in an idle process, or a new one if there is none.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        child = self._idle.pop() if self._idle else await self._spawn()
+        return child.begin(run, on_report)
+
+    async def close(self) -> None:
+        """End every process, idle or not; return when they are gone."""
+        self._closing = True
+        for child in tuple(self._children):
+            child.dismiss()
+        while awaited := [*self._chores, *(child.buried for child in self._children)]:
+            await asyncio.wait(awaited)
+
+    def ready(self, child: "_Child") -> None:
+        """A child has done its set-up: it goes before those that have not."""
+        if child in self._idle:
+            self._idle.remove(child)
+            self._idle.append(child)
+
+    def freed(self, child: "_Child") -> None:
+        """A child has ended an attempt."""
+        self._idle.append(child)
+
+    def gone(self, child: "_Child") -> None:
+        """A child's pipe has closed."""
+        if child in self._idle:
+            self._idle.remove(child)
+        self._chore(self._bury(child))
+        if self._closing:
+            return
+        if child.was_ready:
+            self._chore(self._replace())
+        else:  # what cannot even start would not start the next time either; a job will try
+            _log.error("a process for jobs did not start", pid=child.pid)
+
+    async def _spawn(self) -> "_Child":
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                process = _start(theirs)
+        except BaseException:
+            ours.close()
+            raise
+        _, child = await asyncio.get_running_loop().create_unix_connection(
+            lambda: _Child(process, self), sock=ours
+        )
+        self._children.add(child)
+        child.send(Setup(sys.path, logging.getLogger().getEffectiveLevel(), self._modules))
+        return child
+
+    async def _replace(self) -> None:
+        try:
+            child = await self._spawn()
+        except OSError as fault:
+            _log.error("no process for jobs can be started", reason=str(fault))
+            return
+        self._idle.appendleft(child)
+        if self._closing:
+            child.dismiss()
+
+    async def _bury(self, child: "_Child") -> None:
+        code = await asyncio.to_thread(child.wait)
+        self._children.discard(child)
+        child.ended(code)
+
+    def _chore(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+class _Child(asyncio.Protocol):
+    """One process, as the event loop hears it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pool: Pool) -> None:
+        self._process = process
+        self._pool = pool
+        self._frames = Frames()
+        self._transport: asyncio.Transport | None = None
+        self._attempt: _Attempt | None = None
+        self.was_ready = False
+        self.buried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def begin(self, run: Run, on_report: OnReport) -> "_Attempt":
+        self._attempt = _Attempt(self, run, on_report)
+        self.send(run)
+        return self._attempt
+
+    def send(self, message: Message) -> None:
+        """Dropped if the child is gone: its end is on the way."""
+        if self._transport is not None:
+            self._transport.write(encode(message))
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def dismiss(self) -> None:
+        """Let it go if it is idle, end it if it is not."""
+        if self._attempt is not None:
+            self.kill()
+        elif self._transport is not None:
+            self._transport.close()
+
+    def wait(self) -> int:
+        """Its exit code. Blocks."""
+        try:
+            return self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._process.wait()
+
+    def ended(self, code: int) -> None:
+        self.buried.set_result(None)
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.outcome.set_result(Lost(f"process {self.pid} ended with exit code {code}"))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+
+    def data_received(self, data: bytes) -> None:
+        for message in self._frames.feed(data):
+            self._hear(message)
+
+    def connection_lost(self, _fault: Exception | None) -> None:
+        self._transport = None
+        self._pool.gone(self)
+
+    def _hear(self, message: Message) -> None:
+        attempt = self._attempt
+        if isinstance(message, Report):
+            if attempt is not None:
+                attempt.on_report(message.fraction, message.message, message.stage)
+        elif isinstance(message, Line):
+            _write(message, None if attempt is None else attempt.run)
+        elif isinstance(message, Ready):
+            self.was_ready = True
+            self._pool.ready(self)
+        elif isinstance(message, Done | Failed | Stopped) and attempt is not None:
+            self._attempt = None
+            self._pool.freed(self)
+            attempt.outcome.set_result(message)
+
+
+class _Attempt:
+    """``Execution`` in a child."""
+
+    def __init__(self, child: _Child, run: Run, on_report: OnReport) -> None:
+        self._child = child
+        self.run = run
+        self.on_report = on_report
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+
+    def ask(self, why: Stop) -> None:
+        if not self.outcome.done():
+            self._child.send(StopNow(why))
+
+    def kill(self) -> None:
+        if not self.outcome.done():
+            self._child.kill()
+
+
+def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:
+    # -P: what happens to lie in the working directory is not imported in place of a library.
+    command = [sys.executable, "-P", "-m", "tidings.jobs.child", str(theirs.fileno())]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])  # noqa: S603 - our own
+
+
+def _write(line: Line, run: Run | None) -> None:
+    known = {} if run is None else {"jobId": run.job_id, "kind": run.kind, "attempt": run.attempt}
+    fields = {key: value for key, value in line.fields.items() if key not in {"event", "level"}}
+    logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(line.logger)
+    logger.log(line.level, line.event, **{**known, **fields})

@@ -1,0 +1,205 @@
+"""The queue's rules: every step of a job is written together with the event that tells of it.
+
+The SQL is ``store.lease``'s, and every write is fenced there by worker and attempt. Here is what follows on
+what: an attempt that failed is followed by another after a while, until the attempts are spent. All functions
+work on a transaction of the caller's, who kicks the relay after the commit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings import metrics
+from tidings.delivery.progress import as_event
+from tidings.domain.clock import milliseconds
+from tidings.domain.job import TERMINAL_TYPE, Job, JobError, JobEventType, JobStatus, event_of
+from tidings.jobs.kinds import Registry
+from tidings.jobs.outcome import Done, Failed, HandedBack, Verdict
+from tidings.store import kinds as kind_rows
+from tidings.store import lease, outbox
+from tidings.store.job_rows import StoredJob
+from tidings.store.lease import Lease
+
+BACKOFF_BASE = 1.0
+BACKOFF_CAP = 30.0
+"""Seconds. The wait before an attempt is random, up to the base doubled with each attempt, up to the cap."""
+
+CANCELLED_MESSAGE = "The job was cancelled"
+
+Clock = Callable[[], datetime]
+Told = tuple[Job, JobEventType, str | None]
+"""A job as it stands now, what is to be told of it, and the message."""
+
+
+def utc_now() -> datetime:
+    return milliseconds(datetime.now(UTC))
+
+
+def backoff(attempt: int, random: Callable[[], float]) -> float:
+    """Seconds to wait after the ``attempt``-th attempt has failed: exponential, with full jitter.
+
+    ``random`` gives 0 to 1. Jobs that failed together are so spread over the whole wait.
+    """
+    return random() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt - 1, 30))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over: the job as it last was, and what has become of it.
+
+    ``wait`` is in seconds, before the next attempt if there is one.
+    """
+
+    job: Job
+    verdict: Verdict
+    wait: float = 0.0
+
+    @property
+    def lease(self) -> Lease:
+        return Lease(self.job.id, self.job.attempt)
+
+    @property
+    def again(self) -> bool:
+        """Whether it failed and there is an attempt left."""
+        return (
+            isinstance(self.verdict, Failed)
+            and self.verdict.retry
+            and self.job.attempt < self.job.max_attempts
+        )
+
+
+async def register(tx: AsyncConnection, registry: Registry, now: datetime) -> None:
+    """Make the registry's kinds known to every process."""
+    await kind_rows.register(tx, {kind.name: kind.schema() for kind in registry}, now)
+
+
+async def tell(tx: AsyncConnection, told: Iterable[Told], now: datetime) -> None:
+    """Store events beside the changes that they tell of."""
+    events = [(job.channel, as_event(event_of(job, kind, now, message))) for job, kind, message in told]
+    await outbox.append(tx, events, now)
+
+
+async def claim(
+    tx: AsyncConnection,
+    worker: str,
+    room: Mapping[str, int],
+    free: int,
+    now: datetime,
+    lease_seconds: float,
+) -> list[StoredJob]:
+    """Start as many jobs as are free, of each kind as many as there is room for, as the worker's.
+
+    Kinds with little room are claimed in small bites, so that the order between kinds is the queue's.
+    """
+    left = dict(room)
+    claimed: list[StoredJob] = []
+    while left and free > 0:
+        bite = min(free, *left.values())
+        taken = await lease.claim(tx, worker, left.keys(), bite, now, lease_seconds)
+        for stored in taken:
+            left[stored.job.kind] -= 1
+        left = {kind: count for kind, count in left.items() if count > 0}
+        free -= len(taken)
+        claimed += taken
+        if len(taken) < bite:
+            break
+    await tell(tx, ((stored.job, JobEventType.STARTED, None) for stored in claimed), now)
+    return claimed
+
+
+async def settle(
+    tx: AsyncConnection, worker: str | None, ended: Sequence[Ended], now: datetime
+) -> list[tuple[Ended, Job]]:
+    """Write down what has become of the worker's attempts; those for which it took, with their jobs.
+
+    What is missing was lost before: another worker has it, or it is over. Whoever's cancellation was asked for
+    meanwhile is cancelled, not queued again. ``worker`` is None for external jobs.
+    """
+    if not ended:
+        return []
+    await _note_progress(tx, worker, ended)
+    by_lease = {one.lease: one for one in ended}
+    queued = await _queue_again(tx, worker, ended, now)
+    jobs = {key: _queued(by_lease[key]) for key in queued}
+    outcomes = [_outcome(one) for key, one in by_lease.items() if key not in queued]
+    final = {one.lease: one for one in outcomes}
+    for key in await lease.finish(tx, worker, outcomes, now):
+        jobs[key] = _finished(by_lease[key].job, final[key], now)
+    taken = [(one, jobs[one.lease]) for one in ended if one.lease in jobs]
+    await tell(tx, (_told(one, job) for one, job in taken), now)
+    return taken
+
+
+def count(taken: Iterable[tuple[Ended, Job]]) -> None:
+    """Count what ``settle`` did, once it is committed."""
+    for one, job in taken:
+        if job.status.finished:
+            metrics.jobs_finished.labels(job.kind, job.status.value).inc()
+        elif isinstance(one.verdict, Failed):
+            metrics.jobs_retried.labels(job.kind, one.verdict.code).inc()
+
+
+async def _note_progress(tx: AsyncConnection, worker: str | None, ended: Sequence[Ended]) -> None:
+    """A job that ends here keeps how far it came."""
+    news = [
+        lease.Progress(one.lease, one.job.stage, one.job.progress)
+        for one in ended
+        if one.job.stage is not None or one.job.progress > 0
+    ]
+    if worker is not None:
+        await lease.note(tx, worker, news)
+
+
+async def _queue_again(
+    tx: AsyncConnection, worker: str | None, ended: Sequence[Ended], now: datetime
+) -> set[Lease]:
+    """Queue what is to run again; the leases for which that took."""
+    if worker is None:
+        return set()
+    retries = [
+        lease.Retry(one.lease, milliseconds(now + timedelta(seconds=one.wait)), _message(one))
+        for one in ended
+        if one.again
+    ]
+    returns = [one.lease for one in ended if isinstance(one.verdict, HandedBack)]
+    queued = await lease.retry_later(tx, worker, retries) if retries else set()
+    return queued | (await lease.release(tx, worker, returns) if returns else set())
+
+
+def _outcome(one: Ended) -> lease.Outcome:
+    """How it ends for good. What was to be queued again and could not be is to be cancelled."""
+    verdict = one.verdict
+    if isinstance(verdict, Done):
+        return lease.Outcome(one.lease, JobStatus.SUCCEEDED, result=verdict.result)
+    if isinstance(verdict, Failed) and not one.again:
+        error = JobError(verdict.code, verdict.message)
+        return lease.Outcome(one.lease, JobStatus.FAILED, error=error, message=error.message)
+    return lease.Outcome(one.lease, JobStatus.CANCELLED, message=CANCELLED_MESSAGE)
+
+
+def _finished(job: Job, outcome: lease.Outcome, now: datetime) -> Job:
+    return replace(
+        job,
+        status=outcome.status,
+        progress=1.0 if outcome.status is JobStatus.SUCCEEDED else job.progress,
+        result=outcome.result,
+        error=outcome.error,
+        finished_at=now,
+    )
+
+
+def _queued(one: Ended) -> Job:
+    returned = isinstance(one.verdict, HandedBack)
+    attempts = one.job.max_attempts + 1 if returned else one.job.max_attempts
+    return replace(one.job, status=JobStatus.QUEUED, stage=None, progress=0.0, max_attempts=attempts)
+
+
+def _told(one: Ended, job: Job) -> Told:
+    kind = TERMINAL_TYPE.get(job.status, JobEventType.QUEUED)
+    return job, kind, CANCELLED_MESSAGE if job.status is JobStatus.CANCELLED else _message(one)
+
+
+def _message(one: Ended) -> str | None:
+    return one.verdict.message if isinstance(one.verdict, Failed) else None

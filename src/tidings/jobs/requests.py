@@ -1,0 +1,220 @@
+"""What users ask for: to run a job, see theirs, cancel one, try one again.
+
+A job belongs to the user who made it. To everyone else, whatever their role, it does not exist (contract,
+section 3). Nothing is run here.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings import metrics
+from tidings.delivery.relay import Relay
+from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.ids import is_id, new_id
+from tidings.domain.job import Job, JobEventType, JobPriority, JobStatus
+from tidings.domain.people import Principal
+from tidings.jobs import queue
+from tidings.jobs.context import shown
+from tidings.jobs.kinds import ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS, Registry
+from tidings.jobs.queue import CANCELLED_MESSAGE, Clock
+from tidings.store import jobs
+from tidings.store import kinds as kind_rows
+from tidings.store.database import Database
+from tidings.store.job_rows import StoredJob
+from tidings.store.paging import Page
+
+
+class Jobs:
+    """``registry`` holds the kinds whose code this process has; those of other processes are in the database.
+
+    ``wake`` tells the worker of this process that a job is due, ``cancel_hint`` that its job is cancelled.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        relay: Relay,
+        registry: Registry,
+        wake: Callable[[], None],
+        cancel_hint: Callable[[str], None],
+        *,
+        clock: Clock = queue.utc_now,
+    ) -> None:
+        self._database = database
+        self._relay = relay
+        self._registry = registry
+        self._wake = wake
+        self._cancel_hint = cancel_hint
+        self._clock = clock
+
+    async def start(self) -> None:
+        """Make this process's kinds known, before any worker runs.
+
+        Raises:
+            TidingsError: UNAVAILABLE.
+        """
+        async with self._database.write() as tx:
+            await queue.register(tx, self._registry, self._clock())
+
+    async def submit(
+        self,
+        tx: AsyncConnection,
+        principal: Principal,
+        *,
+        kind: str,
+        payload: dict[str, Any],
+        priority: JobPriority = JobPriority.STANDARD,
+    ) -> Job:
+        """Store a job and its ``queued`` event in the caller's transaction; then ``committed``.
+
+        Raises:
+            TidingsError: UNKNOWN_KIND, nobody ever registered it; VALIDATION_FAILED.
+        """
+        attempts = await self._attempts(tx, kind)
+        known = self._registry.get(kind)
+        if known is not None:
+            known.parse(payload)
+        now = self._clock()
+        job = _new(principal, kind, payload, priority, attempts, now)
+        await jobs.insert(tx, [StoredJob(job, run_at=now)])
+        await queue.tell(tx, [(job, JobEventType.QUEUED, None)], now)
+        return job
+
+    def committed(self) -> None:
+        """What was submitted is committed: have it told of, and begun, at once."""
+        self._relay.kick()
+        self._wake()
+
+    async def get(self, principal: Principal, job_id: str) -> Job:
+        """The user's own job.
+
+        Raises:
+            TidingsError: NOT_FOUND.
+        """
+        async with self._database.read() as tx:
+            return await _own(tx, principal, job_id)
+
+    async def page(
+        self,
+        principal: Principal,
+        *,
+        cursor: str | None,
+        limit: int,
+        status: JobStatus | None = None,
+        kind: str | None = None,
+    ) -> Page[Job]:
+        """The user's own jobs, the newest first.
+
+        Raises:
+            TidingsError: VALIDATION_FAILED, no cursor of ours.
+        """
+        async with self._database.read() as tx:
+            return await jobs.page(
+                tx,
+                principal.tenant_id,
+                principal.user_id,
+                cursor=cursor,
+                limit=limit,
+                status=status,
+                kind=None if kind is None else shown(kind),
+            )
+
+    async def cancel(self, principal: Principal, job_id: str) -> Job:
+        """Cancel a job that waits; have one that runs end, which may take it the grace. Repeating it is fine.
+
+        Raises:
+            TidingsError: NOT_FOUND; CONFLICT, it is over.
+        """
+        now = self._clock()
+        async with self._database.write() as tx:
+            await _own(tx, principal, job_id)
+            stored = await jobs.cancel(tx, principal.tenant_id, principal.user_id, job_id, now)
+            if stored is None:
+                raise TidingsError(ErrorCode.CONFLICT, "The job is over")
+            ended = stored.job.status.finished
+            if ended:
+                await queue.tell(tx, [(stored.job, JobEventType.CANCELLED, CANCELLED_MESSAGE)], now)
+        if ended:
+            metrics.jobs_finished.labels(stored.job.kind, stored.job.status.value).inc()
+            self._relay.kick()
+        else:
+            self._cancel_hint(job_id)
+        return stored.job
+
+    async def retry(self, principal: Principal, job_id: str) -> Job:
+        """Queue a failed or cancelled job again, with as many attempts more as its kind has.
+
+        Raises:
+            TidingsError: NOT_FOUND; CONFLICT, it did not fail and was not cancelled.
+        """
+        now = self._clock()
+        async with self._database.write() as tx:
+            attempts = await self._attempts(tx, (await _own(tx, principal, job_id)).kind)
+            tenant, user = principal.tenant_id, principal.user_id
+            stored = await jobs.retry(tx, tenant, user, job_id, attempts, now)
+            if stored is None:
+                raise TidingsError(ErrorCode.CONFLICT, "Only a failed or cancelled job can be tried again")
+            await queue.tell(tx, [(stored.job, JobEventType.QUEUED, None)], now)
+        self.committed()
+        return stored.job
+
+    async def _attempts(self, tx: AsyncConnection, name: str) -> int:
+        """How often a job of that kind is tried.
+
+        Raises:
+            TidingsError: UNKNOWN_KIND.
+        """
+        kind = self._registry.get(name)
+        if kind is not None:
+            return kind.attempts
+        schema = (await kind_rows.schemas(tx)).get(name)
+        if schema is None:
+            raise TidingsError(ErrorCode.UNKNOWN_KIND)
+        return int(schema.get(ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS))
+
+
+async def _own(tx: AsyncConnection, principal: Principal, job_id: str) -> Job:
+    """The principal's own job.
+
+    Raises:
+        TidingsError: NOT_FOUND, the same for what is missing, malformed or somebody else's.
+    """
+    stored = None
+    if is_id(job_id):
+        stored = await jobs.get(tx, principal.tenant_id, principal.user_id, job_id)
+    if stored is None:
+        raise TidingsError(ErrorCode.NOT_FOUND)
+    return stored.job
+
+
+def _new(
+    principal: Principal,
+    kind: str,
+    payload: dict[str, Any],
+    priority: JobPriority,
+    attempts: int,
+    now: datetime,
+) -> Job:
+    return Job(
+        id=new_id(),
+        tenant_id=principal.tenant_id,
+        user_id=principal.user_id,
+        kind=kind,
+        status=JobStatus.QUEUED,
+        stage=None,
+        progress=0.0,
+        attempt=0,
+        max_attempts=attempts,
+        priority=priority,
+        payload=payload,
+        result=None,
+        error=None,
+        parent_id=None,
+        artifacts=(),
+        created_at=now,
+        started_at=None,
+        finished_at=None,
+    )

@@ -1,0 +1,115 @@
+"""The database: connections, transactions, and what becomes of its failures.
+
+One class for both: SQLite (in WAL mode: many readers, one writer) in development and on one machine,
+PostgreSQL at scale. It knows no table; the nouns beside it do. It never retries: a caller that is told
+UNAVAILABLE may, since a transaction that failed has left nothing behind.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.store.engine import connected, driver_url, reading_engine, writing_engine
+
+SQLITE_LEAST: Final = (3, 40)
+
+
+class Database:
+    """Transactions on ``url``: ``sqlite:///file`` or ``postgresql://...``.
+
+    ``pool_size`` bounds the connections: all of them on PostgreSQL, the readers' on SQLite, which has one
+    more for its writer.
+
+    Raises:
+        ValueError: the URL is of no database we speak to.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 8) -> None:
+        address = driver_url(url)
+        self._sqlite = address.get_backend_name() == "sqlite"
+        self._writer = writing_engine(address, pool_size)
+        self._reader = reading_engine(self._writer, pool_size)
+        self._sole: set[str] = set()
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            TidingsError: UNAVAILABLE.
+            RuntimeError: SQLite is older than what the queries need.
+        """
+        if self._sqlite and sqlite3.sqlite_version_info < SQLITE_LEAST:
+            raise RuntimeError(f"SQLite {sqlite3.sqlite_version} is too old: 3.40 is needed")
+        await self.ping()
+
+    async def close(self) -> None:
+        """Give back every connection. Whoever is within a block still ends it."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def ping(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            TidingsError: UNAVAILABLE.
+        """
+        async with self.read() as tx:
+            await tx.execute(text("SELECT 1"))
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for queries. Each statement sees what is committed when it begins.
+
+        Raises:
+            TidingsError: UNAVAILABLE, from here or from a statement within the block.
+        """
+        async with connected(self._reader) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction, committed when the block ends and rolled back when it raises.
+
+        On SQLite writers come one after another: a block waits for nothing but the database, and one that
+        opens another waits for itself, in vain.
+
+        Raises:
+            TidingsError: UNAVAILABLE, or CONFLICT for what has to be unique; from here or from a statement
+                within the block.
+        """
+        async with connected(self._writer) as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def sole(self, name: str) -> AsyncIterator[bool]:
+        """Whether, while the block lasts, this is the only one of all processes in a block of that name.
+
+        On PostgreSQL it holds a connection and ends with it, so a dead process stands in nobody's way. On
+        SQLite, which serves one server process, it looks at this process alone.
+
+        Raises:
+            TidingsError: UNAVAILABLE.
+        """
+        if not self._sqlite:
+            async with self.write() as tx:
+                lock = text("SELECT pg_try_advisory_xact_lock(hashtext(:name))")
+                yield bool(await tx.scalar(lock, {"name": name}))
+        elif name in self._sole:
+            yield False
+        else:
+            self._sole.add(name)
+            try:
+                yield True
+            finally:
+                self._sole.remove(name)

@@ -1,0 +1,116 @@
+"""A job as a row and back, and what ``jobs`` and ``lease`` both say about rows of that table."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Row, Select, select
+
+from tidings.domain.job import Artifact, Job, JobError, JobStatus
+from tidings.store.tables import jobs
+
+OPEN: Final = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
+"""The states of a job that is not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job with what only the server knows of it.
+
+    ``run_at`` is the earliest start; None: the job is external, no worker of ours starts it. ``lease_owner``
+    is the worker that holds it until ``lease_expires_at``; an external job has that deadline and no owner.
+    """
+
+    job: Job
+    message: str | None = None
+    run_at: datetime | None = None
+    timeout_seconds: int | None = None
+    lease_owner: str | None = None
+    lease_expires_at: datetime | None = None
+    cancel_requested: bool = False
+    idempotency_key: str | None = None
+    reporter_token_hash: str | None = None
+    report_sequence: int | None = None
+
+
+def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
+    """The job in a row of the whole table."""
+    error = None if row.error_code is None else JobError(row.error_code, row.error_message)
+    job = Job(
+        id=row.id,
+        tenant_id=row.tenant_id,
+        user_id=row.user_id,
+        kind=row.kind,
+        status=JobStatus(row.status),
+        stage=row.stage,
+        # SQLite hands a whole number back from RETURNING, whatever the column is.
+        progress=float(row.progress),
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        priority=row.priority,
+        payload=row.payload,
+        result=row.result,
+        error=error,
+        parent_id=row.parent_id,
+        artifacts=tuple(Artifact(one["name"], one["mediaType"], one["bytes"]) for one in row.artifacts),
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )
+    return StoredJob(
+        job,
+        message=row.message,
+        run_at=row.run_at,
+        timeout_seconds=row.timeout_seconds,
+        lease_owner=row.lease_owner,
+        lease_expires_at=row.lease_expires_at,
+        cancel_requested=row.cancel_requested,
+        idempotency_key=row.idempotency_key,
+        reporter_token_hash=row.reporter_token_hash,
+        report_sequence=row.report_sequence,
+    )
+
+
+def row_of(stored: StoredJob) -> dict[str, object]:
+    """The whole row of a job."""
+    job = stored.job
+    return {
+        "id": job.id,
+        "tenant_id": job.tenant_id,
+        "user_id": job.user_id,
+        "kind": job.kind,
+        "status": job.status.value,
+        "stage": job.stage,
+        "progress": job.progress,
+        "message": stored.message,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "priority": job.priority,
+        "payload": job.payload,
+        "result": job.result,
+        "error_code": None if job.error is None else job.error.code,
+        "error_message": None if job.error is None else job.error.message,
+        "parent_id": job.parent_id,
+        "artifacts": [artifact.to_json() for artifact in job.artifacts],
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "run_at": stored.run_at,
+        "timeout_seconds": stored.timeout_seconds,
+        "lease_owner": stored.lease_owner,
+        "lease_expires_at": stored.lease_expires_at,
+        "cancel_requested": stored.cancel_requested,
+        "idempotency_key": stored.idempotency_key,
+        "reporter_token_hash": stored.reporter_token_hash,
+        "report_sequence": stored.report_sequence,
+    }
+
+
+def locked(*which: ColumnElement[bool]) -> Select[str]:
+    """The ids of such jobs, their rows locked in the order of the ids.
+
+    Whoever locks several jobs does so through here: two that want the same ones never wait for each other in
+    a ring. Within another statement it goes as a common table expression, which runs once; a subquery with a
+    lock in it may run once per row.
+    """
+    return select(jobs.c.id).where(*which).order_by(jobs.c.id).with_for_update()

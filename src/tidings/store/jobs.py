@@ -1,0 +1,236 @@
+"""Jobs as their owners see and steer them: add, find, list, cancel, retry; and the reports on external ones.
+
+What workers do with jobs (claim, renew, finish) is in ``lease``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, and_, case, delete, func, literal, null, select, update
+from sqlalchemy import insert as insert_into
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tidings.domain.job import Job, JobError, JobStatus
+from tidings.domain.people import TenantId, UserId
+from tidings.store.columns import Moment, milliseconds_of
+from tidings.store.job_rows import OPEN, StoredJob, locked, row_of, stored_of
+from tidings.store.paging import Page, first_id_at, page_of, read_cursor
+from tidings.store.tables import jobs
+from tidings.store.tenancy import crosses_tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is reported on an external job; None leaves a field as it is.
+
+    ``deadline`` is when the next report has to come; None, of a job that is over: none has to.
+    """
+
+    sequence: int
+    status: JobStatus
+    stage: str | None = None
+    progress: float | None = None
+    message: str | None = None
+    result: Any = None
+    error: JobError | None = None
+    deadline: datetime | None = None
+
+
+async def insert(tx: AsyncConnection, stored: Sequence[StoredJob]) -> None:
+    """Add jobs.
+
+    Raises:
+        TidingsError: CONFLICT, a user has a job of that idempotency key already.
+    """
+    await tx.execute(insert_into(jobs), [row_of(one) for one in stored])
+
+
+async def get(tx: AsyncConnection, tenant: TenantId, user: UserId, job_id: str) -> StoredJob | None:
+    """The user's own job; None: there is no such thing to them."""
+    return await _one(tx, and_(jobs.c.id == job_id, jobs.c.tenant_id == tenant, jobs.c.user_id == user))
+
+
+@crosses_tenants("a worker or a reporter names a job; its tenant is what is being asked")
+async def get_any(tx: AsyncConnection, job_id: str) -> StoredJob | None:
+    return await _one(tx, jobs.c.id == job_id)
+
+
+async def by_key(
+    tx: AsyncConnection, tenant: TenantId, user: UserId, idempotency_key: str
+) -> StoredJob | None:
+    """The user's job that was added under this key."""
+    return await _one(
+        tx,
+        and_(
+            jobs.c.tenant_id == tenant,
+            jobs.c.user_id == user,
+            jobs.c.idempotency_key == idempotency_key,
+        ),
+    )
+
+
+async def page(
+    tx: AsyncConnection,
+    tenant: TenantId,
+    user: UserId,
+    *,
+    cursor: str | None,
+    limit: int,
+    status: JobStatus | None = None,
+    kind: str | None = None,
+) -> Page[Job]:
+    """The user's jobs, the newest first.
+
+    Raises:
+        TidingsError: VALIDATION_FAILED, no cursor of ours.
+    """
+    query = (
+        select(jobs)
+        .where(jobs.c.tenant_id == tenant, jobs.c.user_id == user)
+        .order_by(jobs.c.id.desc())
+        .limit(limit + 1)
+    )
+    if status is not None:
+        query = query.where(jobs.c.status == status.value)
+    if kind is not None:
+        query = query.where(jobs.c.kind == kind)
+    if cursor is not None:
+        query = query.where(jobs.c.id < read_cursor(cursor))
+    found = [stored_of(row).job for row in await tx.execute(query)]
+    return page_of(found, limit, lambda job: job.id)
+
+
+async def children(tx: AsyncConnection, tenant: TenantId, parent_id: str) -> list[StoredJob]:
+    """The parent's own children, the oldest first."""
+    query = select(jobs).where(jobs.c.parent_id == parent_id, jobs.c.tenant_id == tenant).order_by(jobs.c.id)
+    return [stored_of(row) for row in await tx.execute(query)]
+
+
+async def cancel(
+    tx: AsyncConnection, tenant: TenantId, user: UserId, job_id: str, now: datetime
+) -> StoredJob | None:
+    """Cancel what no worker holds, ask the worker of what is held; None: not there, or over already."""
+    own = and_(jobs.c.id == job_id, jobs.c.tenant_id == tenant, jobs.c.user_id == user)
+    ended = await _cancel(tx, own, now)
+    return ended[0] if ended else None
+
+
+async def cancel_below(
+    tx: AsyncConnection, tenant: TenantId, parent_id: str, now: datetime
+) -> list[StoredJob]:
+    """The same for every job below a parent, children's children included; those it concerned."""
+    below = (
+        select(jobs.c.id)
+        .where(jobs.c.parent_id == parent_id, jobs.c.tenant_id == tenant)
+        .cte("below", recursive=True)
+    )
+    below = below.union(select(jobs.c.id).join(below, jobs.c.parent_id == below.c.id))
+    return await _cancel(tx, jobs.c.id.in_(select(below.c.id)), now)
+
+
+async def retry(
+    tx: AsyncConnection, tenant: TenantId, user: UserId, job_id: str, attempts: int, now: datetime
+) -> StoredJob | None:
+    """Queue a failed or cancelled job again with ``attempts`` more; None: not there, or neither of them."""
+    external = jobs.c.run_at.is_(None)
+    deadline = literal(milliseconds_of(now), BigInteger) + jobs.c.timeout_seconds * 1000
+    statement = (
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.tenant_id == tenant,
+            jobs.c.user_id == user,
+            jobs.c.status.in_((JobStatus.FAILED.value, JobStatus.CANCELLED.value)),
+        )
+        .values(
+            status=JobStatus.QUEUED.value,
+            stage=None,
+            progress=0.0,
+            message=None,
+            result=None,
+            error_code=None,
+            error_message=None,
+            max_attempts=jobs.c.attempt + attempts,
+            run_at=case((external, null()), else_=literal(now, Moment)),
+            lease_expires_at=case((external, deadline)),
+            finished_at=None,
+            cancel_requested=False,
+        )
+        .returning(jobs)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else stored_of(row)
+
+
+async def report(
+    tx: AsyncConnection, tenant: TenantId, job_id: str, news: Report, now: datetime
+) -> StoredJob | None:
+    """Note what is reported on an external job; None: it is over, or that sequence number was used already."""
+    given = {
+        "stage": news.stage,
+        "progress": news.progress,
+        "message": news.message,
+        "result": news.result,
+        "error_code": None if news.error is None else news.error.code,
+        "error_message": None if news.error is None else news.error.message,
+        "finished_at": now if news.status.finished else None,
+    }
+    begins = jobs.c.status == JobStatus.QUEUED.value
+    statement = (
+        update(jobs)
+        .where(
+            jobs.c.id == job_id,
+            jobs.c.tenant_id == tenant,
+            jobs.c.status.in_(OPEN),
+            jobs.c.run_at.is_(None),
+            func.coalesce(jobs.c.report_sequence, -1) < news.sequence,
+        )
+        .values(
+            status=news.status.value,
+            attempt=jobs.c.attempt + case((begins, 1), else_=0),
+            started_at=case((begins, literal(now, Moment)), else_=jobs.c.started_at),
+            report_sequence=news.sequence,
+            lease_expires_at=news.deadline,
+            **{column: value for column, value in given.items() if value is not None},
+        )
+        .returning(jobs)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    return None if row is None else stored_of(row)
+
+
+@crosses_tenants("retention is one for all tenants")
+async def purge(tx: AsyncConnection, before: datetime, limit: int) -> list[str]:
+    """Delete at most ``limit`` of those that were over before; their ids, whose files can go too."""
+    oldest = (
+        select(jobs.c.id)
+        .where(jobs.c.id < first_id_at(before), jobs.c.finished_at < before)
+        .order_by(jobs.c.id)
+        .limit(limit)
+    )
+    return list((await tx.execute(delete(jobs).where(jobs.c.id.in_(oldest)).returning(jobs.c.id))).scalars())
+
+
+async def _one(tx: AsyncConnection, which: ColumnElement[bool]) -> StoredJob | None:
+    row = (await tx.execute(select(jobs).where(which))).one_or_none()
+    return None if row is None else stored_of(row)
+
+
+async def _cancel(tx: AsyncConnection, which: ColumnElement[bool], now: datetime) -> list[StoredJob]:
+    still_open = jobs.c.status.in_(OPEN)
+    held = jobs.c.lease_owner.is_not(None)
+    chosen = locked(which, still_open).cte("chosen")
+    statement = (
+        update(jobs)
+        .where(jobs.c.id.in_(select(chosen.c.id)), still_open)
+        .values(
+            status=case((held, jobs.c.status), else_=JobStatus.CANCELLED.value),
+            finished_at=case((held, null()), else_=literal(now, Moment)),
+            lease_expires_at=case((held, jobs.c.lease_expires_at)),
+            cancel_requested=True,
+        )
+        .returning(jobs)
+    )
+    return sorted(map(stored_of, await tx.execute(statement)), key=lambda stored: stored.job.id)

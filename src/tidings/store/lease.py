@@ -1,0 +1,299 @@
+"""The queue's SQL: workers claim jobs, hold them by leases, and give them back in one state or another.
+
+A job is held by one worker at a time, for one attempt. Every write here names both, so one whose lease was
+lost writes nothing, however late it wakes up. How many to claim, how long a lease is and when a failed job
+runs again is decided by ``tidings.jobs``.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Text, and_, bindparam, case, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from tidings.domain.job import Artifact, JobError, JobPriority, JobStatus
+from tidings.store.columns import Moment
+from tidings.store.job_rows import OPEN, StoredJob, locked, stored_of
+from tidings.store.tables import jobs
+from tidings.store.tenancy import crosses_tenants
+from tidings.store.turn import depth, next_in_turn
+
+_FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_expires_at": None}
+_QUEUED: Final[dict[str, Any]] = {
+    "status": JobStatus.QUEUED.value,
+    "stage": None,
+    "progress": 0.0,
+    **_FREE,
+}
+
+# Statements are composed once: that takes about as long as running one.
+_NOTE: Final = (
+    update(jobs)
+    .where(
+        jobs.c.id == bindparam("the_id"),
+        jobs.c.attempt == bindparam("the_attempt"),
+        jobs.c.lease_owner == bindparam("the_worker"),
+    )
+    .values(
+        stage=bindparam("the_stage"),
+        progress=bindparam("the_progress"),
+        message=bindparam("the_message"),
+    )
+)
+_SUCCEEDS: Final = bindparam("the_status", type_=Text) == JobStatus.SUCCEEDED.value
+_FINISH: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("the_id"))
+    .values(
+        status=bindparam("the_status"),
+        progress=case((_SUCCEEDS, 1.0), else_=jobs.c.progress),
+        result=bindparam("the_result"),
+        error_code=bindparam("the_code"),
+        error_message=bindparam("the_error"),
+        message=bindparam("the_message"),
+        finished_at=bindparam("the_moment"),
+        **_FREE,
+    )
+)
+_RETRY: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("the_id"))
+    .values(**_QUEUED, run_at=bindparam("the_moment"), message=bindparam("the_message"))
+)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Lease:
+    """One attempt at one job."""
+
+    job_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """What a worker still holds, as job id -> attempt, and for which of that cancellation was asked."""
+
+    held: dict[str, int]
+    cancelled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended for good. ``status`` is a finished one."""
+
+    lease: Lease
+    status: JobStatus
+    result: Any = None
+    error: JobError | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An attempt that failed and is followed by another, not before ``run_at``."""
+
+    lease: Lease
+    run_at: datetime
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an attempt has come; ``progress`` is 0 to 1."""
+
+    lease: Lease
+    stage: str | None
+    progress: float
+    message: str | None = None
+
+
+@crosses_tenants("whose turn it is among the tenants is what is being asked")
+async def claim(
+    tx: AsyncConnection, worker: str, kinds: Collection[str], limit: int, now: datetime, lease_seconds: float
+) -> list[StoredJob]:
+    """Start at most ``limit`` jobs of those kinds, whose turn it is, as ``worker``'s.
+
+    Of several workers that claim at once each gets other jobs.
+    """
+    dialect = tx.dialect.name
+    parameters = {
+        "kinds": list(kinds),
+        "now": now,
+        "size": limit,
+        "depth": depth(dialect, limit),
+        "worker": worker,
+        "until": now + timedelta(seconds=lease_seconds),
+    }
+    rows = await tx.execute(_claim(dialect), parameters)
+    claimed = [stored_of(row) for row in rows]
+    return sorted(claimed, key=lambda stored: (stored.job.priority is not JobPriority.PRO, stored.job.id))
+
+
+@crosses_tenants("a worker renews the leases of every tenant's jobs in one statement")
+async def renew(tx: AsyncConnection, worker: str, now: datetime, lease_seconds: float) -> Renewed:
+    """Hold on to whatever the worker still holds. What is missing from the answer is another's, or over."""
+    mine = locked(jobs.c.lease_owner == worker).cte("mine")
+    statement = (
+        update(jobs)
+        .where(jobs.c.id.in_(select(mine.c.id)))
+        .values(lease_expires_at=now + timedelta(seconds=lease_seconds))
+        .returning(jobs.c.id, jobs.c.attempt, jobs.c.cancel_requested)
+    )
+    rows = (await tx.execute(statement)).all()
+    return Renewed(
+        {job_id: attempt for job_id, attempt, _ in rows},
+        frozenset(job_id for job_id, _, cancelled in rows if cancelled),
+    )
+
+
+@crosses_tenants("a worker writes what it knows of every tenant's jobs in one batch, fenced by its leases")
+async def note(tx: AsyncConnection, worker: str, news: Iterable[Progress]) -> None:
+    """Keep how far attempts have come, for those who ask later. What the worker has lost stays as it is."""
+    rows = [
+        {
+            "the_worker": worker,
+            "the_id": one.lease.job_id,
+            "the_attempt": one.lease.attempt,
+            "the_stage": one.stage,
+            "the_progress": one.progress,
+            "the_message": one.message,
+        }
+        for one in sorted(news, key=lambda one: one.lease)
+    ]
+    if rows:
+        await tx.execute(_NOTE, rows)
+
+
+@crosses_tenants("a lease names one job, and nobody but its worker has it")
+async def add_artifact(tx: AsyncConnection, worker: str, lease: Lease, artifact: Artifact) -> bool:
+    """Add a file to the job's list, in the place of one of that name; False if the lease is lost."""
+    query = select(jobs.c.artifacts).where(
+        jobs.c.id == lease.job_id, jobs.c.attempt == lease.attempt, jobs.c.lease_owner == worker
+    )
+    kept = (await tx.execute(query.with_for_update())).scalar_one_or_none()
+    if kept is None:
+        return False
+    others = [one for one in kept if one["name"] != artifact.name]
+    statement = update(jobs).where(jobs.c.id == lease.job_id)
+    await tx.execute(statement.values(artifacts=[*others, artifact.to_json()]))
+    return True
+
+
+@crosses_tenants("a worker ends the jobs of every tenant in one batch, fenced by its leases")
+async def finish(
+    tx: AsyncConnection, worker: str | None, outcomes: Iterable[Outcome], now: datetime
+) -> set[Lease]:
+    """End jobs for good, and return the leases for which it took; the others were lost.
+
+    ``worker`` is None for external jobs, which nobody holds.
+    """
+    by_lease = {one.lease: one for one in outcomes}
+    held = await _held(tx, worker, by_lease)
+    rows = [
+        {
+            "the_id": lease.job_id,
+            "the_status": one.status.value,
+            "the_moment": now,
+            "the_result": one.result,
+            "the_code": None if one.error is None else one.error.code,
+            "the_error": None if one.error is None else one.error.message,
+            "the_message": one.message,
+        }
+        for lease, one in by_lease.items()
+        if lease in held
+    ]
+    if rows:
+        await tx.execute(_FINISH, rows)
+    return held
+
+
+@crosses_tenants("a worker gives back the jobs of every tenant in one batch, fenced by its leases")
+async def retry_later(tx: AsyncConnection, worker: str, retries: Iterable[Retry]) -> set[Lease]:
+    """Queue jobs for another attempt, and return the leases for which it took.
+
+    Not for a job whose cancellation was asked for: it takes ``finish`` to end that.
+    """
+    by_lease = {one.lease: one for one in retries}
+    held = await _held(tx, worker, by_lease, jobs.c.cancel_requested.is_(False))
+    rows = [
+        {"the_id": lease.job_id, "the_moment": one.run_at, "the_message": one.message}
+        for lease, one in by_lease.items()
+        if lease in held
+    ]
+    if rows:
+        await tx.execute(_RETRY, rows)
+    return held
+
+
+@crosses_tenants("a worker gives back the jobs of every tenant in one batch, fenced by its leases")
+async def release(tx: AsyncConnection, worker: str, leases: Collection[Lease]) -> set[Lease]:
+    """Hand jobs back unfinished, at no cost to their attempts; the leases for which it took.
+
+    Attempts are never counted back, since a number that was given twice would fence nothing: there is one
+    more to come instead. As with ``retry_later``, not for what is to be cancelled.
+    """
+    held = await _held(tx, worker, leases, jobs.c.cancel_requested.is_(False))
+    statement = (
+        update(jobs)
+        .where(jobs.c.id.in_([lease.job_id for lease in held]))
+        .values(**_QUEUED, max_attempts=jobs.c.max_attempts + 1)
+    )
+    if held:
+        await tx.execute(statement)
+    return held
+
+
+@crosses_tenants("the reaper looks after the jobs of every tenant")
+async def expired(tx: AsyncConnection, now: datetime, limit: int) -> list[StoredJob]:
+    """Jobs whose lease has run out, and external ones past their deadline, those first that wait longest.
+
+    Locked until the transaction ends, in which they are to be finished or queued again under their owner's
+    name; what another reaper has locked is passed over.
+    """
+    query = (
+        select(jobs)
+        .where(jobs.c.lease_expires_at <= now)
+        .order_by(jobs.c.lease_expires_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return [stored_of(row) for row in await tx.execute(query)]
+
+
+@cache
+def _claim(dialect: str) -> ReturningUpdate[*tuple[Any, ...]]:
+    """The statement of ``claim``."""
+    turn = next_in_turn(dialect)
+    return (
+        update(jobs)
+        .where(jobs.c.id.in_(select(turn.c.id)))
+        .values(
+            status=JobStatus.RUNNING.value,
+            stage=None,
+            progress=0.0,
+            message=None,
+            attempt=jobs.c.attempt + 1,
+            started_at=bindparam("now", type_=Moment),
+            lease_owner=bindparam("worker"),
+            lease_expires_at=bindparam("until"),
+        )
+        .returning(jobs)
+    )
+
+
+async def _held(
+    tx: AsyncConnection, worker: str | None, leases: Collection[Lease], *also: ColumnElement[bool]
+) -> set[Lease]:
+    """Those of ``leases`` that are the worker's own still, locked."""
+    if worker is None:
+        owned = and_(jobs.c.run_at.is_(None), jobs.c.status.in_(OPEN))
+    else:
+        owned = jobs.c.lease_owner == worker
+    which = locked(jobs.c.id.in_({lease.job_id for lease in leases}), owned, *also)
+    rows = await tx.execute(which.add_columns(jobs.c.attempt))
+    return {Lease(job_id, attempt) for job_id, attempt in rows}.intersection(leases)

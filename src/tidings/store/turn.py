@@ -1,0 +1,93 @@
+"""Whose turn it is: the order in which queued jobs are claimed, as one SQL expression.
+
+Priority first, then fairness between tenants, then age. A *line* is what one tenant has queued of one kind and
+priority. Lines are found by stepping through the index from tenant to tenant, and each is read from its head,
+so a backlog's length costs nothing. ``load`` is what a tenant would have running once the job has started: the
+tenant with the least comes first, and of equals the one that was served longest ago. So a tenant that has
+nothing running is served next, and with one slot for all they take turns.
+"""
+
+from typing import Final
+
+from sqlalchemy import CTE, Integer, Text, bindparam, text
+
+from tidings.store.columns import Moment
+from tidings.store.tables import jobs
+
+_SLACK: Final = 32
+"""How many candidates other claimers may have locked before a claim comes back short, on PostgreSQL."""
+
+_ORDER: Final = """
+WITH RECURSIVE line(kind, priority, tenant_id) AS (
+    SELECT kinds.kind, ranks.priority,
+           (SELECT min(jobs.tenant_id) FROM jobs
+             WHERE jobs.status = 'queued' AND jobs.kind = kinds.kind AND jobs.priority = ranks.priority)
+      FROM kinds CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1) AS ranks
+     WHERE kinds.kind IN :kinds
+    UNION ALL
+    SELECT line.kind, line.priority,
+           (SELECT min(jobs.tenant_id) FROM jobs
+             WHERE jobs.status = 'queued' AND jobs.kind = line.kind AND jobs.priority = line.priority
+               AND jobs.tenant_id > line.tenant_id)
+      FROM line WHERE line.tenant_id IS NOT NULL
+), waiting AS (
+    SELECT line.kind, line.priority, line.tenant_id,
+           (SELECT min(jobs.run_at) FROM jobs
+             WHERE jobs.status = 'queued' AND jobs.kind = line.kind AND jobs.priority = line.priority
+               AND jobs.tenant_id = line.tenant_id) AS since,
+           (SELECT count(*) FROM jobs
+             WHERE jobs.lease_owner IS NOT NULL AND jobs.tenant_id = line.tenant_id) AS running,
+           (SELECT coalesce(max(jobs.started_at), 0) FROM jobs
+             WHERE jobs.started_at IS NOT NULL AND jobs.tenant_id = line.tenant_id) AS served
+      FROM line WHERE line.tenant_id IS NOT NULL
+), ready AS (
+    SELECT * FROM waiting
+     WHERE waiting.since <= :now
+     ORDER BY waiting.priority, waiting.running, waiting.served, waiting.since
+     LIMIT :depth
+), candidate AS (
+    SELECT head.id, head.run_at, ready.priority, ready.served,
+           ready.running + row_number() OVER (
+               PARTITION BY ready.tenant_id ORDER BY ready.priority, head.run_at, head.id) AS load
+      FROM ready {heads}
+)
+SELECT jobs.id
+  FROM candidate JOIN jobs ON jobs.id = candidate.id
+ WHERE jobs.status = 'queued'
+ ORDER BY candidate.priority, candidate.load, candidate.served, candidate.run_at, candidate.id
+ LIMIT :size
+"""
+
+_HEADS: Final = """
+    SELECT jobs.id FROM jobs
+     WHERE jobs.status = 'queued' AND jobs.kind = ready.kind AND jobs.priority = ready.priority
+       AND jobs.tenant_id = ready.tenant_id AND jobs.run_at <= :now
+     ORDER BY jobs.run_at, jobs.id LIMIT :depth
+"""
+
+# The same join, spelled as each database runs it from the outside in.
+_SQLITE: Final = _ORDER.format(heads=f"JOIN jobs AS head ON head.id IN ({_HEADS})")
+_POSTGRES: Final = (
+    _ORDER.format(heads=f"CROSS JOIN LATERAL ({_HEADS}) AS place JOIN jobs AS head ON head.id = place.id")
+    + "FOR UPDATE OF jobs SKIP LOCKED"
+)
+
+
+def next_in_turn(dialect: str) -> CTE:
+    """The ids of at most ``:size`` jobs of ``:kinds`` that may run ``:now``, as the expression ``turn``.
+
+    On PostgreSQL their rows are locked, and those that somebody else is claiming are passed over; ``:depth``
+    says among how many of each line to choose (see ``depth``).
+    """
+    query = text(_SQLITE if dialect == "sqlite" else _POSTGRES).bindparams(
+        bindparam("kinds", type_=Text, expanding=True),
+        bindparam("now", type_=Moment),
+        bindparam("size", type_=Integer),
+        bindparam("depth", type_=Integer),
+    )
+    return query.columns(jobs.c.id).cte("turn")
+
+
+def depth(dialect: str, size: int) -> int:
+    """How many candidates to take of each line to be sure of ``size`` jobs in the end."""
+    return size if dialect == "sqlite" else size + _SLACK

@@ -1,0 +1,80 @@
+"""How both databases go about the queries that must not grow with what is stored: by index, never by reading all.
+
+Each case runs for real; the statements it sent are then explained on the same connection.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from tests.support.store_rig import a_job, a_notification, after, migrated, settle
+from tidings.domain.job import JobStatus
+from tidings.domain.people import Tenant, User
+from tidings.store import audit, jobs, lease, notifications, receipts, tickets, users
+from tidings.store.database import Database
+from tidings.store.lease import Lease, Outcome
+from tidings.store.tables import metadata
+
+Query = Callable[[AsyncConnection, Tenant, User], Awaitable[object]]
+
+WHOLE_TABLE = re.compile(rf"Seq Scan on (\w+)|SCAN ({'|'.join(metadata.tables)})(?! USING)")
+
+QUERIES: dict[str, Query] = {
+    "inbox": lambda tx, t, u: notifications.inbox(tx, t.id, u.id, cursor="MDE", limit=50),
+    "unread inbox": lambda tx, t, u: notifications.inbox(tx, t.id, u.id, cursor=None, limit=50, unread=True),
+    "unread": lambda tx, t, u: notifications.unread(tx, [(t.id, u.id), (t.id, u.id)]),
+    "mark read": lambda tx, t, u: receipts.mark_read(tx, t.id, u.id, ["a", "b"], after(1)),
+    "mark all read": lambda tx, t, u: receipts.mark_all_read(tx, t.id, u.id, after(1)),
+    "users of a storm": lambda tx, t, u: users.by_ids(tx, [u.id, u.id]),
+    "user by address": lambda tx, t, u: users.by_email(tx, t.id, u.email),
+    "page of jobs": lambda tx, t, u: jobs.page(tx, t.id, u.id, cursor="MDE", limit=50),
+    "cancel below": lambda tx, t, u: jobs.cancel_below(tx, t.id, "x", after(1)),
+    "claim": lambda tx, t, u: lease.claim(tx, "w", ["demo.steps", "report.build"], 5, after(1), 10),
+    "renew": lambda tx, t, u: lease.renew(tx, "w", after(1), 10),
+    "finish": lambda tx, t, u: lease.finish(tx, "w", [Outcome(Lease("x", 1), JobStatus.FAILED)], after(1)),
+    "expired": lambda tx, t, u: lease.expired(tx, after(1), 10),
+    "page of the log": lambda tx, t, u: audit.page(tx, t.id, audit.Filter(), cursor="MDE", limit=50),
+    "whole log": lambda tx, t, u: audit.page_of_all(tx, audit.Filter(), cursor=None, limit=50),
+    "renew tickets": lambda tx, t, u: tickets.renew(tx, tickets.Hold("n", after(1), after(2))),
+    "purge notifications": lambda tx, t, u: notifications.purge(tx, after(1), 10),
+    "purge jobs": lambda tx, t, u: jobs.purge(tx, after(1), 10),
+}
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with migrated(database_url) as database:
+        yield database
+
+
+@pytest.mark.parametrize("name", QUERIES)
+async def test_by_index(db: Database, name: str) -> None:
+    """No table is read as a whole."""
+    tenant, (user,) = await settle(db)
+    async with db.write() as tx:
+        await notifications.insert(tx, a_notification(user, tenant))
+        await jobs.insert(tx, [a_job(user)])
+        sent: list[tuple[str, Any]] = []
+
+        def note(_conn: Connection, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            sent.append((statement, parameters))
+
+        connection = tx.sync_connection
+        assert connection is not None
+        event.listen(connection, "before_cursor_execute", note)
+        await QUERIES[name](tx, tenant, user)
+        event.remove(connection, "before_cursor_execute", note)
+        assert sent
+        for statement, parameters in sent:
+            plan = await explained(tx, statement, parameters)
+            assert not WHOLE_TABLE.search(plan), plan
+
+
+async def explained(tx: AsyncConnection, statement: str, parameters: Any) -> str:
+    how = "EXPLAIN QUERY PLAN " if tx.dialect.name == "sqlite" else "EXPLAIN "
+    rows = await tx.exec_driver_sql(how + statement, parameters)
+    return "\n".join(str(row[-1]) for row in rows)

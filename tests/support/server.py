@@ -1,0 +1,147 @@
+"""A real server in a process of its own, and the people who use it.
+
+Its settings are the environment, its database is SQLite below a directory of the test's. People are put into
+that database from here while the server runs, each test with a tenant of its own, so that tests share a server
+and nothing else. Clients are beside: ``sockets`` and ``streams``.
+"""
+
+import asyncio
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+
+from tests.support.processes import Child, running, wait_until
+from tidings.domain.ids import new_id
+from tidings.domain.people import Role, Tenant, TenantId, TenantStatus, User, UserId
+from tidings.identity.tokens import issue
+from tidings.store import tenants, users
+from tidings.store.database import Database
+
+SECRET = "correct-horse-battery-staple-0123456789"
+PAGE = "http://localhost:3000"
+"""An origin that is allowed outside production."""
+
+TIDINGS = (sys.executable, "-c", "from tidings.cli.main import main; main()")
+"""The command, also where no script was installed for it."""
+
+_LISTENING = r'"url":"http://127\.0\.0\.1:(\d+)","event":"listening"'
+_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user, with a token that is good for an hour."""
+
+    id: UserId
+    tenant_id: TenantId
+    role: Role
+    token: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+class Server:
+    """A server that listens. ``folder`` holds its database."""
+
+    def __init__(self, child: Child, port: int, folder: Path) -> None:
+        self.child = child
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+        self._folder = folder
+
+    @cached_property
+    def database(self) -> str:
+        return f"sqlite:///{self._folder / 'tidings.db'}"
+
+    async def people(self, *roles: Role, of: TenantId | None = None) -> list[Person]:
+        """A new user of each role, in a new tenant unless one is named."""
+        now = datetime.now(UTC)
+        async with Database(self.database) as database, database.write() as tx:
+            tenant_id = of
+            if tenant_id is None:
+                slug = new_id()
+                tenant_id = TenantId(slug)
+                await tenants.insert(tx, Tenant(tenant_id, slug, "Acme", TenantStatus.ACTIVE, now))
+            made = []
+            for role in roles:
+                user_id = UserId(new_id())
+                email = f"{user_id}@acme.example"
+                assert await users.insert(tx, User(user_id, tenant_id, email, None, role, True, now))  # noqa: FBT003  the record's order
+                made.append(Person(user_id, tenant_id, role, token_for(user_id)))
+        return made
+
+    async def person(self, role: Role = Role.USER, of: TenantId | None = None) -> Person:
+        (made,) = await self.people(role, of=of)
+        return made
+
+    def http(self, person: Person | None = None, **headers: str) -> httpx.AsyncClient:
+        """A client for requests of that person; to be used as an async context."""
+        given = {**(person.headers if person is not None else {}), **headers}
+        return httpx.AsyncClient(base_url=self.url, headers=given, trust_env=False, timeout=_SECONDS)
+
+    def get(self, path: str, **headers: str) -> httpx.Response:
+        """One request of nobody."""
+        return httpx.get(self.url + path, headers=headers, trust_env=False, timeout=_SECONDS)
+
+    def security(self, event: str, **fields: str) -> list[dict[str, Any]]:
+        """Lines of the security log so far, with that event and those fields."""
+        found = []
+        for line in self.child.output.splitlines():
+            if '"logger":"security"' in line and f'"{event}"' in line:
+                entry: dict[str, Any] = json.loads(line)
+                if all(entry.get(name) == value for name, value in fields.items()):
+                    found.append(entry)
+        return found
+
+    async def audited(self, event: str, **fields: str) -> dict[str, Any]:
+        """The first such line, waited for if need be."""
+        await eventually(lambda: bool(self.security(event, **fields)))
+        return self.security(event, **fields)[0]
+
+    def gauge(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        lines = re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        return sum(map(float, lines))
+
+    def descriptors(self) -> int:
+        """Open file descriptors of the process."""
+        return len(list(Path(f"/proc/{self.child.pid}/fd").iterdir()))
+
+
+@contextmanager
+def serving(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[Server]:
+    """A server on the database below ``folder``; ``settings`` without their prefix, in lower case."""
+    given = {"env": "test", "var": folder, "jwt_secret": SECRET, "drain_seconds": 0, **(settings or {})}
+    env = {f"TIDINGS_{name.upper()}": str(value) for name, value in given.items()}
+    paths = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with running([*TIDINGS, "serve", "--port", "0"], env={**paths, **env}, cwd=folder) as child:
+        port = int(child.wait_for_output(_LISTENING)[1])
+        yield Server(child, port, folder)
+
+
+def token_for(user_id: UserId, *, ttl: int = 3600) -> str:
+    return issue(SECRET, user_id, ttl=ttl, now=time.time(), jti=new_id())
+
+
+def forged(claims: Mapping[str, object], *, secret: str = SECRET, algorithm: str = "HS256") -> str:
+    """A token that says whatever a test wants it to."""
+    return jwt.encode(dict(claims), secret, algorithm)
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = _SECONDS) -> None:
+    """``wait_until`` for tests with an event loop that has to go on."""
+    await asyncio.to_thread(wait_until, condition, seconds)
