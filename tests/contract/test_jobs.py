@@ -91,6 +91,20 @@ async def test_a_failed_attempt_is_tried_again(rig: JobRig) -> None:
     assert told[4] == ("queued", 2, "attempt 2 was one too early")
 
 
+async def test_a_due_time_that_passes_while_all_slots_are_taken(rig: JobRig) -> None:
+    """A busy worker is not kept awake by a job that it could not begin anyway; later it does."""
+    worker = rig.start_worker(Limits(concurrency=1))
+    job_kinds.RELEASE.clear()
+    failing = await rig.submit("test.fail-later")
+    await rig.told(failing, "started")
+    busy = await rig.submit("test.listen", priority=JobPriority.PRO)
+    job_kinds.RELEASE.set()
+    await rig.told(busy, "progress")
+    await rig.until(lambda: not worker._alarms)
+    await rig.jobs.cancel(rig.principal, busy.id)
+    assert (await rig.finished(failing)).attempt == 3
+
+
 async def test_attempts_are_spent(rig: JobRig) -> None:
     """Default 3 attempts; then it has failed, with what was raised on purpose as its error."""
     rig.start_worker()

@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support import job_kinds
 from tests.support.job_kinds import Nothing
@@ -23,7 +23,8 @@ from tidings.jobs.worker import Limits
 from tidings.store import jobs as job_rows
 from tidings.store.job_rows import StoredJob
 
-LEASE = 10.0
+LEASE, DEAD = 10.0, 0.0
+"""Seconds for which a job is held: by a worker that lives, and by one that is dead already."""
 
 
 @pytest.fixture
@@ -32,9 +33,9 @@ async def rig(database_url: str) -> AsyncIterator[JobRig]:
         yield rig
 
 
-async def claim(rig: JobRig, worker: str, free: int = 1, lease_seconds: float = LEASE) -> list[Job]:
+async def claim(rig: JobRig, worker: str, lease_seconds: float = LEASE) -> list[Job]:
     async with rig.database.write() as tx:
-        claimed = await queue.claim(tx, worker, {"test.noop": free}, free, utc_now(), lease_seconds)
+        claimed = await queue.claim(tx, worker, {"test.noop": 1}, 1, utc_now(), lease_seconds)
     rig.relay.kick()
     return [stored.job for stored in claimed]
 
@@ -46,15 +47,14 @@ async def settle(rig: JobRig, worker: str, job: Job, verdict: Verdict, wait: flo
     return [now for _, now in settled]
 
 
-def reaper(rig: JobRig, after: float = 0.0) -> Reaper:
-    """One whose clock is ahead."""
-    return Reaper(rig.database, rig.relay, rig.wake, clock=lambda: utc_now() + timedelta(seconds=after))
+def reaper(rig: JobRig) -> Reaper:
+    return Reaper(rig.database, rig.relay, rig.wake)
 
 
 async def test_a_dead_workers_job_runs_again(rig: JobRig) -> None:
     """A worker killed with SIGKILL loses no job; it runs again on another worker."""
     job = await rig.submit("test.noop")
-    assert await claim(rig, "dead", lease_seconds=0.0)
+    assert await claim(rig, "dead", DEAD)
     rig.start_worker()
     sweeping = asyncio.create_task(reaper(rig).run())
     done = await rig.finished(job)
@@ -82,8 +82,8 @@ async def test_the_last_attempt_is_lost(rig: JobRig) -> None:
     """Every accepted job gets a terminal event, even if its worker dies, time and again."""
     job = await rig.submit("test.noop")
     for _ in range(3):
-        assert await claim(rig, new_id())
-        assert await reaper(rig, LEASE + 1).sweep() == 1
+        assert await claim(rig, new_id(), DEAD)
+        assert await reaper(rig).sweep() == 1
     done = await rig.finished(job)
     assert (done.status, done.attempt) == (JobStatus.FAILED, 3)
     assert done.error == JobError("WORKER_LOST", "The worker that ran the job was lost")
@@ -93,9 +93,9 @@ async def test_the_last_attempt_is_lost(rig: JobRig) -> None:
 async def test_a_dead_workers_job_was_cancelled(rig: JobRig) -> None:
     """A cancel that its worker did not live to see is not forgotten."""
     job = await rig.submit("test.noop")
-    await claim(rig, "dead")
+    await claim(rig, "dead", DEAD)
     await rig.jobs.cancel(rig.principal, job.id)
-    assert await reaper(rig, LEASE + 1).sweep() == 1
+    assert await reaper(rig).sweep() == 1
     assert (await rig.finished(job)).status is JobStatus.CANCELLED
     assert rig.types(job) == ["queued", "started", "cancelled"]
 
@@ -104,14 +104,14 @@ async def test_nothing_is_taken_back_early(rig: JobRig) -> None:
     """A lease that has not run out is nobody's business."""
     await rig.submit("test.noop")
     await claim(rig, "alive")
-    assert await reaper(rig, LEASE - 1).sweep() == 0
+    assert await reaper(rig).sweep() == 0
 
 
 async def test_two_reapers(rig: JobRig) -> None:
     """Every process has a reaper; a job that both find is taken back once."""
     job = await rig.submit("test.noop")
-    await claim(rig, "dead")
-    await asyncio.gather(*(reaper(rig, LEASE + 1).sweep() for _ in range(4)))
+    await claim(rig, "dead", DEAD)
+    await asyncio.gather(*(reaper(rig).sweep() for _ in range(4)))
     await rig.relay.flushed()
     assert rig.types(job) == ["queued", "started", "queued"]
 
@@ -124,9 +124,9 @@ async def test_a_silent_external_job(rig: JobRig) -> None:
     async with rig.database.write() as tx:
         await job_rows.insert(tx, [StoredJob(external, lease_expires_at=now)])
     await rig.broker.subscribe([external.channel])
-    assert await reaper(rig, 1).sweep() == 1
+    assert await reaper(rig).sweep() == 1
     done = await rig.finished(external)
-    assert done.error == JobError("TIMEOUT", "The job ran for too long")
+    assert done.error == JobError("TIMEOUT", "The job was silent for too long")
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ async def test_a_silent_external_job(rig: JobRig) -> None:
 async def test_the_old_attempt_is_fenced(rig: JobRig, verdict: Verdict) -> None:
     """What a worker that lost its lease has to say of the job changes nothing and is told to nobody."""
     job = await rig.submit("test.noop")
-    [old] = await claim(rig, "old")
-    await reaper(rig, LEASE + 1).sweep()
+    [old] = await claim(rig, "old", DEAD)
+    await reaper(rig).sweep()
     [new] = await claim(rig, "new")
     assert (old.attempt, new.attempt) == (1, 2)
     assert await settle(rig, "old", old, verdict) == []
@@ -165,15 +165,32 @@ async def test_the_wait_before_the_next_attempt(rig: JobRig) -> None:
     assert await claim(rig, "worker") == []
 
 
-async def test_a_worker_that_lost_its_job_ends_it(rig: JobRig) -> None:
-    """A worker finds at its next renewal that a job is another's, ends the code and says nothing of it."""
-    rig.start_worker(Limits(concurrency=1, lease=1.0, grace=600.0))
-    job = await rig.submit("test.sleep")
-    await rig.told(job, "progress")
-    await reaper(rig, 60).sweep()
-    again = await rig.told(job, "started", attempt=2)
+async def test_a_worker_that_lost_its_job_ends_it(rig: JobRig, database_url: str) -> None:
+    """A worker that was cut off for too long finds that its job is another's, and ends the code for it."""
+    async with FlakyDatabase(database_url) as flaky:
+        cut_off = rig.start_worker(Limits(concurrency=1, lease=0.2, grace=600.0), flaky)
+        job = await rig.submit("test.sleep")
+        await rig.told(job, "progress")
+        flaky.reachable = False
+        sweeping = asyncio.create_task(reaper(rig).run())
+        await rig.told(job, "queued", attempt=1)
+        sweeping.cancel()
+        rig.start_worker()
+        await rig.told(job, "progress", attempt=2)
+        with capture_logs() as lines:
+            flaky.reachable = True
+            await cut_off.drain(20)
+        await rig.stop_worker(cut_off)
+    assert ("job lost to another worker", job.id) in [(line["event"], line.get("jobId")) for line in lines]
     await rig.jobs.cancel(rig.principal, job.id)
-    assert again["attempt"] == 2
+    assert (await rig.finished(job)).attempt == 2
+    assert [each for each in rig.types(job) if each != "progress"] == [
+        "queued",
+        "started",
+        "queued",
+        "started",
+        "cancelled",
+    ]
 
 
 async def test_a_claim_that_was_not_answered(

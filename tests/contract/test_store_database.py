@@ -172,6 +172,24 @@ async def test_lost_before_the_commit(postgres_url: str) -> None:
                 await end_backend(db, tx)
 
 
+async def test_a_cancelled_call_stays_cancelled(database_url: str) -> None:
+    """A task that is cancelled within a statement ends as cancelled, and the database serves on."""
+    async with migrated(database_url) as db:
+
+        async def read_for_ever() -> None:
+            while True:
+                async with db.read() as tx:
+                    await tx.execute(text("SELECT 1"))
+
+        for _ in range(20):
+            task = asyncio.create_task(read_for_ever())
+            await asyncio.sleep(0.002)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await db.ping()
+
+
 async def test_out_of_the_way(sqlite_url: str) -> None:
     """A file that cannot be opened is a lost database."""
     folder = sqlite_url.rpartition("/")[0]

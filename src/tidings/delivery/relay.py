@@ -1,12 +1,13 @@
 """From the outbox table to the broker: what was committed is published, in order, once in effect.
 
-A row is published with its key and deleted afterwards, so a crash between the two repeats nothing. ``kick``
-after a commit makes it happen at once; a sweep finds what a crash or an absent broker left. Progress, which is
+A row is published with its key and deleted a little later, many at a time, so a crash between the two repeats
+nothing and publishing waits for no second write. ``kick`` after a commit makes it happen at once; a sweep finds what a crash or an absent broker left. Progress, which is
 not stored, goes through here too, so that it keeps its place among the stored states of its job: behind the
 start that was kicked before it, and before the end, which a worker stores only when it has been ``told``.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from datetime import UTC, datetime
 
@@ -24,6 +25,10 @@ BATCH = 500
 PROGRESS_MAX = 10_000
 """Progress events that may wait. Beyond them the oldest go: they are news the least."""
 TOLD_SECONDS = 1.0
+LITTER = 250
+"""Published rows that may wait to be deleted while there is always more to publish."""
+TIDY_SECONDS = 0.05
+"""How long they wait once there is nothing more."""
 
 _log = structlog.stdlib.get_logger("tidings.relay")
 
@@ -40,6 +45,7 @@ class Relay:
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
         self._rows_wait = True
+        self._published: set[int] = set()
         self._progress: deque[tuple[Channel, Event]] = deque(maxlen=PROGRESS_MAX)
         # What was asked for and what has been done are counted, so that one can wait for the one to be the other.
         self._asked = 0
@@ -76,20 +82,26 @@ class Relay:
             self._progress = deque(kept, maxlen=PROGRESS_MAX)
 
     async def run(self) -> None:
-        """Relay until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(self._sweep_seconds):
-                    await self._wanted.wait()
-            except TimeoutError:
-                self._rows_wait = True
-            self._wanted.clear()
-            try:
+        """Relay until cancelled; what was published by then is deleted."""
+        try:
+            while True:
+                await self._step()
+        finally:
+            with contextlib.suppress(TidingsError):
+                await self._delete()
+
+    async def _step(self) -> None:
+        quiet = not await self._wanted_within(TIDY_SECONDS if self._published else self._sweep_seconds)
+        try:
+            if quiet and self._published:
+                await self._delete()
+            else:
+                self._rows_wait |= quiet
                 await self._turn()
-            except (BrokerUnavailable, TidingsError) as fault:
-                _log.warning("relay waits", reason=type(fault).__name__, retryAfter=self._retry_seconds)
-                await asyncio.sleep(self._retry_seconds)
-                self._wanted.set()
+        except (BrokerUnavailable, TidingsError) as fault:
+            _log.warning("relay waits", reason=type(fault).__name__, retryAfter=self._retry_seconds)
+            await asyncio.sleep(self._retry_seconds)
+            self._wanted.set()
 
     async def measure(self) -> None:
         """Set the gauges of what waits.
@@ -99,9 +111,18 @@ class Relay:
         """
         async with self._database.read() as tx:
             lag = await outbox.lag(tx)
-        metrics.relay_pending.set(lag.count)
+        pending = max(0, lag.count - len(self._published))
         age = 0.0 if lag.since is None else (datetime.now(UTC) - lag.since).total_seconds()
-        metrics.relay_lag_seconds.set(max(0.0, age))
+        metrics.relay_pending.set(pending)
+        metrics.relay_lag_seconds.set(max(0.0, age) if pending else 0.0)
+
+    async def _wanted_within(self, seconds: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wanted.wait()
+        wanted = self._wanted.is_set()
+        self._wanted.clear()
+        return wanted
 
     def _ask(self) -> None:
         self._asked += 1
@@ -126,14 +147,21 @@ class Relay:
             self._rows_wait = False
             try:
                 async with self._database.read() as tx:
-                    rows = await outbox.pending(tx, BATCH)
+                    waiting = await outbox.pending(tx, BATCH)
+                rows = [row for row in waiting if row.seq not in self._published]
                 await self._broker.publish([(row.channel, row.event) for row in rows])
-                if rows:
-                    async with self._database.write() as tx:
-                        await outbox.delete(tx, [row.seq for row in rows])
             except BaseException:
                 self._rows_wait = True
                 raise
+            self._published.update(row.seq for row in rows)
+            if len(self._published) >= LITTER:
+                await self._delete()
             over.update(row.channel for row in rows if row.event.klass is EventClass.FINAL)
-            self._rows_wait |= len(rows) == BATCH
+            self._rows_wait |= len(waiting) == BATCH
         return frozenset(over)
+
+    async def _delete(self) -> None:
+        if self._published:
+            async with self._database.write() as tx:
+                await outbox.delete(tx, self._published)
+            self._published.clear()

@@ -92,7 +92,8 @@ class Subscriptions:
 
     def release(self, session: Session, start: Start) -> bool:
         """Let the live events through. False: they do not fit the outbox; close the session."""
-        return session.outbox.release(start.cursor)
+        self._hub.flush()
+        return session.outbox.release(start.cursor, start.channels)
 
     def leave(self, session: Session, channel: Channel | None = None) -> None:
         """Stop hearing a channel, or everything."""
@@ -101,6 +102,7 @@ class Subscriptions:
     async def _join(
         self, session: Session, channels: tuple[Channel, ...], last_event_id: str | None
     ) -> tuple[Cursor, Replay | None]:
+        self._hub.flush()
         session.outbox.hold()
         try:
             joined = await self._hub.join(session, channels)

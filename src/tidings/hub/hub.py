@@ -128,8 +128,17 @@ class Hub:
     def deliver(self, published: Published) -> None:
         """The broker's call-back: take one event, to be written at the end of this turn of the loop."""
         if not self._pending:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._pending.append(published)
+
+    def flush(self) -> None:
+        """Write what has been taken. Before a session joins and is released, so that nothing older comes later."""
+        pending, self._pending = self._pending, []
+        for channel, run in groupby(pending, key=lambda published: published.channel):
+            self._fan_out(channel, list(run))
+        now = time.time()
+        for published in pending:
+            metrics.delivery_seconds.observe(max(0.0, now - published.published_at))
 
     def _enter(self, session: Session) -> None:
         self._users.setdefault(session.principal.user_id, set()).add(session)
@@ -173,14 +182,6 @@ class Hub:
             begun.exception()
             raise fault from None
         begun.set_result(None)
-
-    def _flush(self) -> None:
-        pending, self._pending = self._pending, []
-        for channel, run in groupby(pending, key=lambda published: published.channel):
-            self._fan_out(channel, list(run))
-        now = time.time()
-        for published in pending:
-            metrics.delivery_seconds.observe(max(0.0, now - published.published_at))
 
     def _fan_out(self, channel: Channel, events: list[Published]) -> None:
         audience = self._audiences.get(channel)

@@ -6,7 +6,7 @@ order until ``limit`` bytes, and then the session has to be closed. Nothing here
 
 import asyncio
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from tidings import metrics
@@ -87,15 +87,15 @@ class Outbox:
             self._held = []
             self.fd = -1
 
-    def release(self, after: Cursor) -> bool:
-        """Let go of what was held and is newer than ``after``. False: it does not fit."""
+    def release(self, after: Cursor, channels: Collection[Channel]) -> bool:
+        """Let go of what was held, but for what ``channels`` brought up to ``after``. False: it does not fit."""
         held = self._held or []
         self._held = None
         self._queued -= sum(len(frame.data) for frame in held)
         if self._queue is None:
             self.fd = self._direct
-        newer = [frame for frame in held if frame.offset > _seen(after, frame.channel)]
-        return self.offer(newer) if newer else True
+        news = [f for f in held if f.channel not in channels or f.offset > _seen(after, f.channel)]
+        return self.offer(news) if news else True
 
     def take_rest(self, data: bytes) -> None:
         """What a direct write did not get rid of."""

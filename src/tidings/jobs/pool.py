@@ -28,7 +28,7 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
 
 
 class Pool:
-    """``size`` processes that have imported ``modules``. It never holds up a caller who runs no more at once."""
+    """Processes that have imported ``modules``: ``size`` to begin with, more when more attempts run at once."""
 
     def __init__(self, size: int, modules: Sequence[str]) -> None:
         self._size = size

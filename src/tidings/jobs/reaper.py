@@ -13,7 +13,7 @@ from tidings.delivery.relay import Relay
 from tidings.domain.errors import TidingsError
 from tidings.domain.job import Job, JobStatus
 from tidings.jobs import queue
-from tidings.jobs.outcome import TIMED_OUT, WORKER_LOST, Cancelled, Verdict
+from tidings.jobs.outcome import WORKER_LOST, Cancelled, Failed, Verdict
 from tidings.jobs.queue import Clock, Ended
 from tidings.store import lease
 from tidings.store.database import Database
@@ -21,6 +21,7 @@ from tidings.store.job_rows import StoredJob
 
 EVERY_SECONDS = 1.0
 _BATCH = 100
+_SILENT = Failed("TIMEOUT", "The job was silent for too long", retry=False)
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
 
@@ -38,12 +39,16 @@ class Reaper:
 
     async def run(self) -> None:
         """Sweep every second until cancelled."""
+        away = False
         while True:
             try:
                 while await self.sweep() == _BATCH:
                     pass
+                away = False
             except TidingsError as fault:
-                _log.warning("the reaper waits for the database", reason=fault.detail)
+                if not away:
+                    _log.warning("the reaper waits for the database", reason=fault.detail)
+                away = True
             await asyncio.sleep(EVERY_SECONDS)
 
     async def sweep(self) -> int:
@@ -83,4 +88,4 @@ def _owner(stored: StoredJob) -> str:
 def _verdict(stored: StoredJob) -> Verdict:
     if stored.cancel_requested:
         return Cancelled()
-    return WORKER_LOST if stored.lease_owner else TIMED_OUT
+    return WORKER_LOST if stored.lease_owner else _SILENT

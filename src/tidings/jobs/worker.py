@@ -7,6 +7,7 @@ with itself. Running code is ``attempt``'s, the rules of the queue are ``queue``
 
 import asyncio
 import heapq
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -38,6 +39,8 @@ POLL_SECONDS = 1.0
 """How long a job can wait that nobody told of."""
 NOTE_SECONDS = 1.0
 """How old the progress may be that is stored for those who ask later."""
+PROCESSES = 4
+"""How many are started beforehand, or one a processor; more come as they are needed, and stay."""
 RETRY_SECONDS = 0.5
 """How long to wait after the database failed us."""
 CLEAR_UP_SECONDS = 1.0
@@ -82,13 +85,16 @@ class Worker:
         self._clock = clock
         self._chance = chance
         self._patience = Patience(limits.timeout, limits.grace)
-        self._loop = asyncio.get_running_loop()
         self._log = _log.bind(workerId=worker_id)
-        self._pool = Pool(limits.concurrency, [kind.module for kind in registry if kind.plain])
+        self._pool = Pool(
+            min(limits.concurrency, max(PROCESSES, os.cpu_count() or 1)),
+            [kind.module for kind in registry if kind.plain],
+        )
         self._wanted = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopped.set()
-        self._draining = self._unsure = False
+        self._draining = self._handing_back = False
+        self._unsure = False  # whether a transaction failed since, of which something may be committed
         self._attempts: dict[str, Attempt] = {}  # all that is held: begun, or ended and not settled
         self._slots: set[asyncio.Task[None]] = set()  # all whose code still runs
         self._ended: list[Ended] = []
@@ -132,6 +138,7 @@ class Worker:
         self.wake()
         if await self._stops_within(seconds):
             return
+        self._handing_back = True
         for attempt in self._attempts.values():
             attempt.ask(Stop.HANDED_BACK)
         if not await self._stops_within(HAND_BACK_SECONDS):
@@ -145,7 +152,7 @@ class Worker:
 
     async def _wait(self) -> None:
         """Until it is time for a turn."""
-        times = [self._loop.time() + POLL_SECONDS, *self._alarms[:1]]
+        times = [_time() + POLL_SECONDS, *self._alarms[:1]]
         if self._attempts:
             times.append(self._keep_at())
         with suppress(TimeoutError):
@@ -155,18 +162,21 @@ class Worker:
 
     async def _turn(self) -> None:
         try:
-            if self._unsure or (self._attempts and self._loop.time() >= self._keep_at()):
+            if self._unsure or (self._attempts and _time() >= self._keep_at()):
                 await self._keep()
             await self._serve()
         except Exception as fault:  # noqa: BLE001 - whatever it is, what has ended must be settled in the end
+            if not self._unsure:
+                self._log.warning("the queue cannot be written, trying again", exc_info=fault)
             self._unsure = True
-            self._log.warning("the queue cannot be written, trying again", exc_info=fault)
             await asyncio.sleep(RETRY_SECONDS)
             self.wake()
 
     async def _serve(self) -> None:
         """Settle what has ended, and claim what can begin."""
-        now, time = self._clock(), self._loop.time()
+        now, time = self._clock(), _time()
+        while self._alarms and self._alarms[0] <= time:
+            heapq.heappop(self._alarms)
         ended = tuple(self._ended)
         free = 0 if self._draining else self._limits.concurrency - len(self._slots)
         if not ended and free <= 0:
@@ -177,15 +187,13 @@ class Worker:
         if settled or claimed:
             self._relay.kick()
         del self._ended[: len(ended)]
-        queue.count(settled)
         for one in ended:
             self._drop(one.job)
-        while self._alarms and self._alarms[0] <= time:
-            heapq.heappop(self._alarms)
+        queue.count(settled)
         for one, job in settled:
+            _say(self._log, one, job)
             if job.status is JobStatus.QUEUED:
                 heapq.heappush(self._alarms, time + one.wait)
-            _say(self._log, one, job)
         if not self._attempts:
             self._held_from = time
         for stored in claimed:
@@ -193,7 +201,7 @@ class Worker:
 
     async def _keep(self) -> None:
         """Hold on to what runs, store how far it is, and learn what should run no more."""
-        time = self._loop.time()
+        time = _time()
         news, self._news = self._news, set()
         async with self._database.write() as tx:
             renewed = await lease.renew(tx, self._id, self._clock(), self._limits.lease)
@@ -202,6 +210,8 @@ class Worker:
             strays = [
                 await job_rows.get_any(tx, job_id) for job_id in renewed.held.keys() - self._attempts.keys()
             ]
+        if self._unsure:
+            self._log.info("the queue can be written again")
         self._held_from, self._unsure = time, False
         for attempt in tuple(self._attempts.values()):
             if renewed.held.get(attempt.job.id) != attempt.job.attempt:
@@ -230,6 +240,8 @@ class Worker:
         job, kind = stored.job, self._registry.get(stored.job.kind)
         assert kind is not None, "only kinds of the registry are claimed"
         attempt = Attempt(job, kind, self._patience, self._begin, self._progressed)
+        if self._handing_back:
+            attempt.ask(Stop.HANDED_BACK)
         self._attempts[job.id] = attempt
         task = asyncio.create_task(self._attend(attempt))
         self._slots.add(task)
@@ -271,7 +283,7 @@ class Worker:
 
     def _progressed(self, attempt: Attempt) -> None:
         """Tell of a report, as long as the job is certainly still ours."""
-        if self._loop.time() < self._held_from + self._limits.lease:
+        if _time() < self._held_from + self._limits.lease:
             event = event_of(attempt.job, JobEventType.PROGRESS, self._clock(), attempt.message)
             progress.report(self._relay, attempt.job, event)
             self._news.add(attempt)
@@ -295,6 +307,10 @@ class Worker:
         self._attempts.clear()
         self._news.clear()
         self._ended.clear()
+
+
+def _time() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _progress_of(attempt: Attempt) -> lease.Progress:

@@ -173,6 +173,9 @@ def _begin_immediate(connection: Connection) -> None:
 def _told(context: ExceptionContext) -> BaseException | None:
     """The error in our words, or None to leave it as it is: a fault of ours."""
     error = context.original_exception
+    if not isinstance(error, Exception):
+        # SQLAlchemy takes a cancelled call for a lost connection. To its task it has to remain what it is.
+        return None
     code = getattr(error, "sqlite_errorcode", None)
     state = getattr(error, "sqlstate", None) or ""
     if code in _SQLITE_NOT_UNIQUE or state == _POSTGRES_NOT_UNIQUE:

@@ -201,6 +201,10 @@ class HttpProtocol(HttpToolsProtocol):
                 self._refuse(TidingsError(ErrorCode.MALFORMED, detail=type(fault).__name__))
 
     def _upgrade(self, rest: bytes) -> None:
+        pipelined = self.cycle is not None and not self.cycle.response_complete
+        if pipelined or self.scope["method"] != "GET":
+            self._refuse(TidingsError(ErrorCode.MALFORMED, detail="an upgrade behind a request, or no GET"))
+            return
         address = self.client[0] if self.client else None
         connections: Any = self.connections
         upgrade = Upgrade(self.transport, self.url, self.headers, address, rest, connections)

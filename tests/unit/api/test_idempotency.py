@@ -3,6 +3,7 @@
 import asyncio
 
 from tests.support.services import Rig
+from tidings.domain import strictjson
 
 NOTE = {"title": "Hello", "content": "News."}
 JOB = {"kind": "demo.steps", "payload": {"steps": 1, "delayMs": 0}}
@@ -27,13 +28,12 @@ async def test_posts_at_the_same_time_are_one(rig: Rig) -> None:
 
 
 async def test_a_used_key_with_another_body_is_a_conflict(rig: Rig) -> None:
-    """Bodies are compared as they came, byte by byte."""
+    """Bodies are compared as they came: a space more is another body."""
+    key = {"Idempotency-Key": "k"}
     for path, body in (("/notifications", NOTE), ("/jobs", JOB), ("/tickets", TICKET)):
-        assert (await rig.post(path, "ann", body, **{"Idempotency-Key": "k"})).status_code < 300
-        other = {**body, "x": 1} if path == "/nowhere" else dict(reversed(list(body.items())))
-        if other == body and len(body) == 1:
-            other = {"for": f"/jobs/{(await rig.job('ann'))['id']}/events"}
-        answer = await rig.post(path, "ann", other, **{"Idempotency-Key": "k"})
+        raw = strictjson.dumps(body)
+        assert (await rig.post_raw(path, "ann", raw, **key)).status_code < 300
+        answer = await rig.post_raw(path, "ann", raw + b" ", **key)
         assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT"), path
 
 

@@ -1,11 +1,14 @@
 """``/jobs``."""
 
 from tests.support.services import Rig
+from tidings.domain.channel import job_channel
 
 
 async def test_a_job_is_accepted(rig: Rig) -> None:
     """202 with the job, where it is, and its first event."""
     body = {"kind": "demo.steps", "payload": {"steps": 2, "delayMs": 0}, "priority": "pro"}
+    tenant = rig.people["ann"].tenant_id
+    before = await rig.broker.position(tenant)
     answer = await rig.post("/jobs", "ann", body)
     job = answer.json()
     assert answer.status_code == 202
@@ -14,7 +17,8 @@ async def test_a_job_is_accepted(rig: Rig) -> None:
     assert (job["status"], job["attempt"], job["progress"], job["artifacts"]) == ("queued", 0, 0, [])
     assert (await rig.get(answer.headers["location"], "ann")).json() == job
     await rig.services.relay.flushed()
-    assert [published.event.name for published in rig.heard] == ["job:event"]
+    history = await rig.broker.read([job_channel(tenant, job["id"])], before)
+    assert [one.event.name for one in history.events] == ["job:event"]
 
 
 async def test_jobs_that_are_not_accepted(rig: Rig) -> None:

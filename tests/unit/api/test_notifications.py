@@ -1,8 +1,10 @@
 """``/notifications``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.services import Rig
+from tidings.domain.channel import user_channel
 from tidings.domain.notification import CONTENT_MAX, DATA_MAX_BYTES, TITLE_MAX
 
 EMOJI = "\N{FIRE}"
@@ -12,9 +14,10 @@ async def test_a_notification_comes_back_as_it_was_made(rig: Rig) -> None:
     """201 with the whole of it and where it is, and it is published."""
     data = {"text": "日本", "n": 1.5, "deep": [{"x": None}]}
     body = {"title": "Hello", "content": "News.", "priority": "high", "data": data}
+    ann = rig.people["ann"]
+    before = await rig.broker.position(ann.tenant_id)
     answer = await rig.post("/notifications", "ann", body)
     made = answer.json()
-    ann = rig.people["ann"]
     assert answer.status_code == 201
     assert answer.headers["location"] == f"/notifications/{made['id']}"
     assert {name: made[name] for name in body} == body
@@ -22,7 +25,8 @@ async def test_a_notification_comes_back_as_it_was_made(rig: Rig) -> None:
     assert (made["audience"], made["readAt"], made["archivedAt"]) == ("user", None, None)
     assert (await rig.get(answer.headers["location"], "ann")).json() == made
     await rig.services.relay.flushed()
-    assert [published.event.name for published in rig.heard] == ["notification:new", "notification:unread"]
+    history = await rig.broker.read([user_channel(ann.tenant_id, ann.id)], before)
+    assert [one.event.name for one in history.events] == ["notification:new", "notification:unread"]
 
 
 async def test_lengths_are_counted_in_code_points(rig: Rig) -> None:
@@ -47,7 +51,7 @@ async def test_roles_decide_whom_one_may_notify(rig: Rig) -> None:
     people = rig.people
     to_bob, to_eve = {"userId": people["bob"].id}, {"userId": people["eve"].id}
     to_acme, to_other = {"tenantId": people["ann"].tenant_id}, {"tenantId": people["eve"].tenant_id}
-    cases: list[tuple[str, dict[str, str], int]] = [
+    cases: list[tuple[str, Mapping[str, str], int]] = [
         ("ann", {"userId": people["ann"].id}, 201),
         ("ann", to_bob, 404),
         ("ann", {"userId": "nobody"}, 404),

@@ -181,7 +181,7 @@ async def test_a_held_session_is_told_what_came_behind_its_cursor(house: House) 
     cursor = await house.hub.join(ann.session, ann.channels)
     await house.publish((tenant_channel(ACME), b"behind"))
     await asyncio.sleep(0)
-    assert ann.session.outbox.release(cursor)
+    assert ann.session.outbox.release(cursor, ann.channels)
     await ann.hears(b"behind@2.0;")
 
 

@@ -141,10 +141,20 @@ async def test_held_events_are_released_behind_the_cursor() -> None:
         assert write_all([Holder(outbox)], [frame(b"<seen>", GLOBAL_CHANNEL, 2)]) == []
         assert write_all([Holder(outbox)], [frame(b"<all>", GLOBAL_CHANNEL, 3)]) == []
         assert outbox.send(b"<ready>")
-        assert outbox.release(cursor(5, everyone=2))
+        assert outbox.release(cursor(5, everyone=2), {USER, GLOBAL_CHANNEL})
         assert await to.read(17) == b"<ready><new><all>"
         assert to.nothing_there()
         assert outbox.fd >= 0
+
+
+async def test_the_cursor_is_for_the_channels_that_were_joined() -> None:
+    """What another channel brought while a session joined was in no snapshot, so it is still told."""
+    async with link() as to:
+        outbox = attached(to)
+        outbox.hold()
+        assert write_all([Holder(outbox)], [frame(b"<inbox>", USER, 5)]) == []
+        assert outbox.release(cursor(5, everyone=2), {GLOBAL_CHANNEL})
+        assert await to.read(7) == b"<inbox>"
 
 
 async def test_holding_is_bounded_too() -> None:
