@@ -18,8 +18,9 @@ EVERYTHING = ("",)
 """The empty name is the start of every room's name."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # The two that put the rest together.
+    # Those that put the rest together; ``reception`` is a page of ``app``.
     "app": EVERYTHING,
+    "reception": EVERYTHING,
     "cli": EVERYTHING,
     # The package's face: `from tidings import job, JobContext`.
     "__init__": ("jobs",),

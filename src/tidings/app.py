@@ -8,50 +8,48 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Self
 
 import structlog
+from prometheus_client import start_http_server
 
 from tidings import metrics
 from tidings.api.app import build as build_api
 from tidings.api.services import Services as ApiServices
 from tidings.broker.base import Limits as HistoryLimits
 from tidings.broker.memory import MemoryBroker
-from tidings.delivery.admit import Admission
+from tidings.delivery import retention
 from tidings.delivery.audit import SecurityLog
-from tidings.delivery.authenticate import Authenticator
 from tidings.delivery.drain import release
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import once
 from tidings.delivery.relay import Relay
-from tidings.delivery.revocations import Revocations
 from tidings.delivery.subscribe import Subscriptions
 from tidings.domain.audit import SecurityEvent
 from tidings.domain.errors import CloseReason, TidingsError
 from tidings.domain.ids import new_id
-from tidings.domain.people import Tenant, User, UserId
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
-from tidings.identity.credentials import COOKIE_PLAIN, COOKIE_SECURE
-from tidings.identity.directory import Directory
-from tidings.identity.keys import KeySource, PemKeySource, SecretKeySource
-from tidings.identity.limiter import LocalSlots, SlidingWindow, TokenBucket
-from tidings.identity.origins import Origins
-from tidings.identity.peer import Peers
-from tidings.identity.tickets import TicketBook
-from tidings.identity.tokens import TokenVerifier
+from tidings.identity.limiter import TokenBucket
 from tidings.jobs import demo
 from tidings.jobs.kinds import REGISTRY
 from tidings.jobs.reaper import Reaper
 from tidings.jobs.requests import Jobs
 from tidings.jobs.worker import Limits as WorkerLimits
 from tidings.jobs.worker import Worker
-from tidings.settings import Algorithm, Settings, jwt_secret
+from tidings.reception import Reception
+from tidings.settings import Settings
 from tidings.store import audit as audit_store
-from tidings.store import migrate, users
+from tidings.store import migrate
 from tidings.store.database import Database
 from tidings.transports.background import Background
 from tidings.transports.http import Limits as WireLimits
@@ -70,38 +68,6 @@ _TIDY_SECONDS = 1.0
 _log = structlog.stdlib.get_logger("tidings")
 
 
-class Identity:
-    """Who is it: keys, directory, origins, limits, and the ways in that are built on them."""
-
-    def __init__(self, settings: Settings, database: Database, security: SecurityLog) -> None:
-        self.revocations = Revocations(database)
-        self.origins = Origins(settings.origins)
-        self.peers = Peers(settings.trusted_proxies)
-        self.addresses, self.users, self.streams = LocalSlots(), LocalSlots(), LocalSlots()
-        self.directory = Directory(_users_of(database))
-        self.authenticator = Authenticator(
-            TokenVerifier(
-                key_source(settings),
-                algorithm=settings.jwt_algorithm,
-                revoked=self.revocations.revoked,
-                issuer=settings.jwt_issuer,
-                audience=settings.jwt_audience,
-                typ=settings.jwt_type,
-            ),
-            self.directory,
-            security,
-        )
-        https = settings.public_url.startswith("https://")
-        self.admission = Admission(
-            self.authenticator,
-            self.origins,
-            TicketBook(settings.public_url),
-            cookie_name=COOKIE_SECURE if https else COOKIE_PLAIN,
-        )
-        self.socket_limiter = SlidingWindow(settings.rate_limit_points, settings.rate_limit_seconds)
-        self.rest_limiter = SlidingWindow(settings.rest_rate_per_minute, 60.0)
-
-
 class Node:
     """One process of Tidings: an async context in which it is started, and ``serve``, which listens."""
 
@@ -116,7 +82,7 @@ class Node:
         self.hub = Hub(self.broker.subscribe, self.broker.unsubscribe, self.broker.position)
         self.relay = Relay(self.database, self.broker)
         self.security = SecurityLog(self.node_id, self._store_security)
-        self.identity = Identity(settings, self.database, self.security)
+        self.identity = Reception(settings, self.database, self.security)
         self.inbox = Inbox(self.database, self.relay)
         if not settings.production:
             demo.register(REGISTRY)
@@ -145,7 +111,9 @@ class Node:
         stack.push_async_callback(self.broker.close)
         stack.push_async_callback(self.identity.directory.close)
         stack.push_async_callback(self.inbox.close)
-        for loop in (self.security.run, self.relay.run, self._tick, self._tidy):
+        if self.settings.metrics_port is not None:
+            stack.enter_context(_metrics_on(self.settings.host, self.settings.metrics_port))
+        for loop in (self.security.run, self.relay.run, self._tick, self._tidy, self._retain):
             await stack.enter_async_context(_running(loop))
         await self.jobs.start()
         if self.worker is not None:
@@ -339,6 +307,14 @@ class Node:
             except TidingsError as fault:
                 _log.warning("the database does not answer", reason=str(fault))
 
+    async def _retain(self) -> None:
+        while True:
+            try:
+                await retention.sweep(self.database, self.settings.audit_days)
+            except TidingsError as fault:
+                _log.warning("retention waits for the database", reason=str(fault))
+            await asyncio.sleep(retention.EVERY_SECONDS)
+
     def _end_revoked(self) -> None:
         for session in self.hub.sessions():
             if self.identity.revocations.ends(session.principal):
@@ -349,21 +325,16 @@ class OutOfDateError(RuntimeError):
     """The database's tables are not those of this version: run ``tidings migrate``."""
 
 
-def key_source(settings: Settings) -> KeySource:
-    """The keys that tokens are verified with."""
-    if settings.jwt_algorithm is Algorithm.HS256:
-        return SecretKeySource(jwt_secret(settings))
-    return PemKeySource(settings.jwt_public_key, settings.jwt_algorithm)
-
-
-def _users_of(
-    database: Database,
-) -> Callable[[Collection[UserId]], Awaitable[Mapping[UserId, tuple[User, Tenant]]]]:
-    async def load(ids: Collection[UserId]) -> Mapping[UserId, tuple[User, Tenant]]:
-        async with database.read() as tx:
-            return await users.by_ids(tx, ids)
-
-    return load
+@contextlib.contextmanager
+def _metrics_on(host: str, port: int) -> Iterator[None]:
+    """A port that serves the metrics and nothing else."""
+    server, thread = start_http_server(port, host, metrics.REGISTRY)
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 @contextlib.asynccontextmanager

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     )
     jwt_algorithm: Algorithm = Field(Algorithm.HS256, description="the one algorithm that is accepted")
     jwt_public_key: str = Field("", description="PEM, or a PEM file's path, for RS256, ES256, EdDSA")
-    jwks_url: str = Field("", description="where the key set is fetched, instead of one public key")
+    jwks_url: str = Field("", description="where a key set is fetched; refused until that is built")
     jwt_issuer: str = Field("", description="the exact `iss` asked for; empty: not checked")
     jwt_audience: str = Field("", description="the `aud` asked for; empty: not checked")
     jwt_type: str = Field("", description="the exact `typ` of the JOSE header; empty: not checked")
@@ -258,8 +258,10 @@ def _faults(settings: Settings) -> list[str]:
         faults.append("TIDINGS_PUBLIC_URL: is scheme://host[:port], lower case, without a path")
     if settings.workers > 1 and settings.embedded_broker:
         faults.append("TIDINGS_WORKERS: more than one process needs a Redis broker (TIDINGS_BROKER_URL)")
-    if settings.jwt_algorithm is not Algorithm.HS256 and not (settings.jwt_public_key or settings.jwks_url):
-        faults.append("TIDINGS_JWT_ALGORITHM: needs TIDINGS_JWT_PUBLIC_KEY or TIDINGS_JWKS_URL")
+    if settings.jwt_algorithm is not Algorithm.HS256 and not settings.jwt_public_key:
+        faults.append("TIDINGS_JWT_ALGORITHM: needs TIDINGS_JWT_PUBLIC_KEY")
+    if settings.jwks_url:
+        faults.append("TIDINGS_JWKS_URL: key sets are not read yet: give TIDINGS_JWT_PUBLIC_KEY")
     if (
         settings.jwt_secret is not None
         and len(settings.jwt_secret.get_secret_value().encode()) < SECRET_MIN_BYTES

@@ -32,7 +32,7 @@ def _small(data: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-Id = Annotated[str, Field(max_length=128)]
+Id = Annotated[Text, Field(max_length=128)]
 Data = Annotated[dict[str, Any] | None, AfterValidator(_small)]
 
 

@@ -10,7 +10,7 @@ from tidings.domain.channel import Channel
 from tidings.domain.clock import milliseconds
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.event import Event, EventClass
-from tidings.domain.ids import is_id, new_id
+from tidings.domain.ids import new_id
 from tidings.domain.notification import Audience, Notification, Unread
 from tidings.domain.people import Principal, TenantId, UserId
 from tidings.identity.policy import Address, address
@@ -80,7 +80,7 @@ async def _tenant(tx: AsyncConnection, principal: Principal, target: Address) ->
         return await _existing_tenant(tx, principal, target)
     if target.user_id == principal.user_id and target.tenant_id in (None, principal.tenant_id):
         return principal.tenant_id
-    if target.user_id is None or not is_id(target.user_id):
+    if target.user_id is None:
         raise TidingsError(ErrorCode.NOT_FOUND)
     found = (await users.by_ids(tx, [target.user_id])).get(target.user_id)
     if found is None or target.tenant_id not in (None, found[0].tenant_id):
@@ -90,6 +90,6 @@ async def _tenant(tx: AsyncConnection, principal: Principal, target: Address) ->
 
 async def _existing_tenant(tx: AsyncConnection, principal: Principal, target: Address) -> TenantId:
     named = target.tenant_id or principal.tenant_id
-    if named != principal.tenant_id and (not is_id(named) or await tenants.get(tx, named) is None):
+    if named != principal.tenant_id and await tenants.get(tx, named) is None:
         raise TidingsError(ErrorCode.NOT_FOUND)
     return named

@@ -32,6 +32,7 @@ TRANSPORT = "websocket"
 _BUSY_SPREAD_SECONDS = 5
 _attempts = metrics.connection_attempts.labels(TRANSPORT)
 _active = metrics.connections_active.labels(TRANSPORT)
+_peak = metrics.connections_peak.labels(TRANSPORT)
 _seconds = metrics.connection_seconds.labels(TRANSPORT)
 
 
@@ -55,6 +56,7 @@ class Endpoint:
         self._door = door
         self._audit = audit
         self._open: set[Connection] = set()
+        self._peak = 0
         self._terms = terms(self)
 
     def __len__(self) -> int:
@@ -129,6 +131,9 @@ class Endpoint:
         connection = websocket.begin(answer, terms, new_secret(), peer, token)
         self._open.add(connection)
         _active.inc()
+        if len(self._open) > self._peak:
+            self._peak = len(self._open)
+            _peak.set(self._peak)
         self._write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)
         if upgrade.rest:
             asyncio.get_running_loop().call_soon(websocket.data_received, upgrade.rest)

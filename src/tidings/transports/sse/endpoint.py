@@ -76,6 +76,7 @@ class Streams:
     def __init__(self, services: Services, terms: Callable[["Streams"], StreamTerms]) -> None:
         self._services = services
         self._visits: dict[Stream, _Visit] = {}
+        self._peak = 0
         self._terms = terms(self)
 
     def __len__(self) -> int:
@@ -215,6 +216,8 @@ class Streams:
             *((name.encode(), value.encode()) for name, value in cors),
         ]
         self._visits[stream] = visit
+        self._peak = max(self._peak, len(self))
+        metrics.connections_peak.labels(TRANSPORT).set(self._peak)
         metrics.streams_active.labels(visit.kind).inc()
         metrics.connections_active.labels(TRANSPORT).inc()
         self._write(SecurityEventType.AUTHENTICATION_SUCCESS, visit, None)

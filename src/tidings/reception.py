@@ -1,0 +1,78 @@
+"""From settings to who-is-it: the keys, directory, limits and ways in of one process.
+
+A page of the composition root: like ``app`` it may import everything, and only ``app`` and ``cli`` import it.
+"""
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from functools import partial
+
+from tidings.delivery.admit import Admission
+from tidings.delivery.audit import SecurityLog
+from tidings.delivery.authenticate import Authenticator
+from tidings.delivery.provision import provision
+from tidings.delivery.revocations import Revocations
+from tidings.domain.people import Tenant, User, UserId
+from tidings.identity.credentials import COOKIE_PLAIN, COOKIE_SECURE
+from tidings.identity.directory import Directory
+from tidings.identity.keys import KeySource, PemKeySource, SecretKeySource
+from tidings.identity.limiter import LocalSlots, SlidingWindow
+from tidings.identity.origins import Origins
+from tidings.identity.peer import Peers
+from tidings.identity.tickets import TicketBook
+from tidings.identity.tokens import TokenVerifier
+from tidings.settings import Algorithm, Settings, jwt_secret
+from tidings.settings import Identity as IdentityMode
+from tidings.store import users
+from tidings.store.database import Database
+
+
+class Reception:
+    """Who is it: keys, directory, origins, limits, and the ways in that are built on them."""
+
+    def __init__(self, settings: Settings, database: Database, security: SecurityLog) -> None:
+        self.revocations = Revocations(database)
+        self.origins = Origins(settings.origins)
+        self.peers = Peers(settings.trusted_proxies)
+        self.addresses, self.users, self.streams = LocalSlots(), LocalSlots(), LocalSlots()
+        claimed = settings.identity is IdentityMode.CLAIMS
+        self.directory = Directory(
+            _users_of(database), provision=partial(provision, database) if claimed else None
+        )
+        self.authenticator = Authenticator(
+            TokenVerifier(
+                key_source(settings),
+                algorithm=settings.jwt_algorithm,
+                revoked=self.revocations.revoked,
+                issuer=settings.jwt_issuer,
+                audience=settings.jwt_audience,
+                typ=settings.jwt_type,
+            ),
+            self.directory,
+            security,
+        )
+        https = settings.public_url.startswith("https://")
+        self.admission = Admission(
+            self.authenticator,
+            self.origins,
+            TicketBook(settings.public_url),
+            cookie_name=COOKIE_SECURE if https else COOKIE_PLAIN,
+        )
+        self.socket_limiter = SlidingWindow(settings.rate_limit_points, settings.rate_limit_seconds)
+        self.rest_limiter = SlidingWindow(settings.rest_rate_per_minute, 60.0)
+
+
+def key_source(settings: Settings) -> KeySource:
+    """The keys that tokens are verified with."""
+    if settings.jwt_algorithm is Algorithm.HS256:
+        return SecretKeySource(jwt_secret(settings))
+    return PemKeySource(settings.jwt_public_key, settings.jwt_algorithm)
+
+
+def _users_of(
+    database: Database,
+) -> Callable[[Collection[UserId]], Awaitable[Mapping[UserId, tuple[User, Tenant]]]]:
+    async def load(ids: Collection[UserId]) -> Mapping[UserId, tuple[User, Tenant]]:
+        async with database.read() as tx:
+            return await users.by_ids(tx, ids)
+
+    return load
