@@ -73,6 +73,12 @@ async def wire(server: Server) -> AsyncIterator[Wire]:
         writer.close()
 
 
+def get(target: str, user: Person, *headers: str) -> bytes:
+    """A whole GET request."""
+    bearer = f"Authorization: Bearer {user.token}"
+    return "\r\n".join([f"GET {target} HTTP/1.1", "Host: x", bearer, *headers, "", ""]).encode()
+
+
 def post(user: Person, *headers: str) -> list[str]:
     """The lines of a ``POST /notifications``."""
     bearer = f"Authorization: Bearer {user.token}"
@@ -256,22 +262,18 @@ async def test_pipelining(server: Server) -> None:
     """RFC 9112, section 9.3.2: pipelined requests are answered in their order."""
     user = await server.person()
     async with wire(server) as piped:
-        bearer = f"Authorization: Bearer {user.token}"
-        one = "\r\n".join(["GET /notifications/unread HTTP/1.1", "Host: x", bearer, "", ""])
-        two = "\r\n".join(["GET /nowhere HTTP/1.1", "Host: x", "", ""])
-        await piped.send((one + two + one + two).encode())
+        await piped.send((get("/notifications/unread", user) + get("/nowhere", user)) * 2)
         assert [(await piped.answer())[0] for _ in range(4)] == [200, 404, 200, 404]
 
 
 async def test_upgrade_behind_a_request(server: Server) -> None:
     """An upgrade that is pipelined behind a request can't have its connection: nothing may be mixed up."""
     user = await server.person()
-    bearer = f"Authorization: Bearer {user.token}"
-    first = "\r\n".join(["GET /notifications HTTP/1.1", "Host: x", bearer, "", ""])
-    second = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
-    key = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    handshake = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key]
+    upgrade = get("/socket.io/?EIO=4&transport=websocket", user, *handshake)
     async with wire(server) as mixed:
-        await mixed.send((first + second + key).encode())
+        await mixed.send(get("/notifications", user) + upgrade)
         assert re.findall(rb"HTTP/1.1 (\d+)", await mixed.ended()) in ([b"400"], [b"200", b"400"])
 
 

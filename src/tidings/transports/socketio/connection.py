@@ -158,6 +158,7 @@ class Connection:
         "_ends",
         "_engine",
         "_link",
+        "_principal",
         "_terms",
         "clients",
         "id",
@@ -180,6 +181,7 @@ class Connection:
         self._engine = Engine(now, ping_interval=terms.ping_interval, ping_timeout=terms.ping_timeout)
         self._terms = terms
         self._link = link
+        self._principal: Principal | None = None
         self._backlog: deque[Received] | None = None
         self._ends = False
         self.reschedule()
@@ -236,11 +238,9 @@ class Connection:
         self._ends = True
         self._terms.wheel.cancel(self)
         clients, self.clients = self.clients, {}
-        principal = None
         for client in clients.values():
-            principal = client.session.principal if client.session is not None else principal
             self._terms.namespaces[client.namespace].left(client, reason)
-        self._terms.ended(self, reason, principal)
+        self._terms.ended(self, reason, self._principal)
 
     def reschedule(self) -> None:
         self._terms.wheel.schedule(self, self._next())
@@ -338,6 +338,7 @@ class Connection:
             application.left(client, CloseReason.TRANSPORT_LOST)
             return
         self.clients[client.namespace] = client
+        self._principal = client.session.principal if client.session is not None else None
         self.reschedule()
 
     def _refuse(self, client: Client, refusal: Refused) -> None:
