@@ -233,7 +233,6 @@ class Node:
             slots=self.identity.users,
             per_user=settings.max_connections_per_user,
             audit=self.security,
-            spawn=self.background.spawn,
         )
         return Terms(
             namespaces={NAMESPACE: Notifications(services)},

@@ -213,15 +213,20 @@ async def test_python_socketio(server: Server) -> None:
 async def test_eventsource(server: Server) -> None:
     """ "Unnamed events (``onmessage`` sees them)"; "a reconnect gets 204, which stops ``EventSource``"."""
     user = await server.person()
-    job = await start_job(server, user, steps=3, delayMs=30)
+    job = await start_job(server, user, steps=1000, delayMs=20)
     path = f"/jobs/{job}/events"
     async with server.http(user) as client:
         ticket = (await client.post("/tickets", json={"for": path})).json()["ticket"]
-    lines = await node("stream.mjs", f"{server.url}{path}?ticket={ticket}")
+        script = [programs.node(), CLIENTS / "stream.mjs", f"{server.url}{path}?ticket={ticket}"]
+        with running(script) as reader:
+            await asyncio.to_thread(reader.wait_for_output, '"type":"progress"')
+            await client.post(f"/jobs/{job}/cancel")
+            assert await asyncio.to_thread(reader.wait) == 0
+    lines = [json.loads(line) for line in reader.output.splitlines()]
     messages = [line for line in lines if "data" in line]
     assert lines[0] == {"open": True}
     assert messages[0]["data"]["type"] == "snapshot"
-    assert messages[-1]["data"]["type"] == "completed"
+    assert messages[-1]["data"]["type"] == "cancelled"
     assert all(message["id"] for message in messages)
     assert len(lines) == len(messages) + 3
     assert lines[-2:] == [{"code": None, "closed": False}, {"code": 204, "closed": True}]

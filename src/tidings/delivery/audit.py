@@ -27,6 +27,7 @@ PRINT_SECONDS = 0.05
 """How long a line may wait for others that are written with it."""
 FULL_LINES = {Level.INFO: 250, Level.WARNING: 100, Level.ERROR: 100}
 """Lines of one kind between two flushes that are written in full."""
+STORE_AT_ONCE = 200
 _UNSTORED = 20_000
 _NOBODY = Peer()
 
@@ -97,14 +98,14 @@ class SecurityLog:
         """Summarise and store what has been written since the last time."""
         self._summarise()
         self._print()
-        events, self._unstored = self._unstored, []
-        if not events:
-            return
-        try:
-            await self._store(events)
-        except TidingsError as fault:
-            self._unstored = [*events, *self._unstored][:_UNSTORED]
-            _log.error("security events wait for the database", count=len(self._unstored), reason=str(fault))
+        while self._unstored:
+            events = self._unstored[:STORE_AT_ONCE]
+            try:
+                await self._store(events)
+            except TidingsError as fault:
+                _log.error("security events wait", count=len(self._unstored), reason=str(fault))
+                return
+            del self._unstored[: len(events)]
 
     def _summarise(self) -> None:
         counts, self._counts = self._counts, {}

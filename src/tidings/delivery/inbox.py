@@ -32,7 +32,7 @@ class Inbox:
     def __init__(self, database: Database, relay: Relay) -> None:
         self._database = database
         self._relay = relay
-        self._unread: Batcher[_Reader, Unread] = Batcher(self._count, linger=0.005)
+        self._unread: Batcher[_Reader, Unread] = Batcher(self._count, linger=0.01)
 
     async def close(self) -> None:
         await self._unread.close()

@@ -82,10 +82,10 @@ class SlidingWindow:
 
 class Slots(Protocol):
     async def acquire(self, key: str, limit: int) -> bool:
-        """Take one slot of the key unless ``limit`` are taken. Each one taken needs its ``release``."""
+        """Take one slot of the key unless ``limit`` are taken. Each one taken needs its ``give``."""
 
-    async def release(self, key: str) -> None:
-        """Give one slot back. Giving back what was not taken does nothing."""
+    def give(self, key: str) -> None:
+        """Give one slot back, without waiting. Giving back what was not taken does nothing."""
 
 
 class LocalSlots:
@@ -101,9 +101,6 @@ class LocalSlots:
     async def acquire(self, key: str, limit: int) -> bool:
         return self.take(key, limit)
 
-    async def release(self, key: str) -> None:
-        self.give(key)
-
     def take(self, key: str, limit: int) -> bool:
         """``acquire`` where nobody can wait."""
         taken = self._taken.get(key, 0)
@@ -113,7 +110,7 @@ class LocalSlots:
         return True
 
     def give(self, key: str) -> None:
-        """``release`` where nobody can wait."""
+        """Give one slot back."""
         taken = self._taken.get(key, 0)
         if taken > 1:
             self._taken[key] = taken - 1

@@ -121,7 +121,7 @@ async def test_slots_are_counted_and_never_negative(steps: list[tuple[bool, str,
             assert await slots.acquire(key, limit) == (taken[key] < limit)
             taken[key] += taken[key] < limit
         else:
-            await slots.release(key)
+            slots.give(key)
             taken[key] = max(0, taken[key] - 1)
         assert slots._taken == {name: count for name, count in taken.items() if count}
     assert len(slots) == sum(count > 0 for count in taken.values())
@@ -132,7 +132,7 @@ async def test_the_twenty_first_connection_finds_no_slot() -> None:
     slots: Slots = LocalSlots()
     assert all([await slots.acquire("user", 20) for _ in range(20)])
     assert not await slots.acquire("user", 20)
-    await slots.release("user")
+    slots.give("user")
     assert await slots.acquire("user", 20)
 
 

@@ -29,6 +29,8 @@ from tidings.transports.socketio.websocket import WebSocket
 
 PATH = "/socket.io/"
 TRANSPORT = "websocket"
+_USUAL = b"/socket.io/?EIO=4&transport=websocket"
+"""What a stock client asks for; it needs no reading."""
 _BUSY_SPREAD_SECONDS = 5
 _attempts = metrics.connection_attempts.labels(TRANSPORT)
 _active = metrics.connections_active.labels(TRANSPORT)
@@ -92,7 +94,21 @@ class Endpoint:
             self._door.slots.give(ip_key(connection.peer.ip))
 
     def _check(self, upgrade: Upgrade, peer: Peer) -> str | None:
-        path, _, query = upgrade.target.decode("latin-1").partition("?")
+        if upgrade.target != _USUAL:
+            self._check_target(upgrade.target, peer)
+        self._check_origin(upgrade, peer)
+        if self._door.draining():
+            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread())
+        if self._door.bucket.take() > 0:
+            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
+        try:
+            return bearer(values(upgrade.headers, b"authorization"))
+        except CredentialRejected as rejected:
+            self._write(SecurityEventType.AUTHENTICATION_FAILED, peer, rejected.reason)
+            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail=rejected.reason) from None
+
+    def _check_target(self, target: bytes, peer: Peer) -> None:
+        path, _, query = target.decode("latin-1").partition("?")
         if path != PATH:
             raise TidingsError(ErrorCode.NOT_FOUND)
         asked = parse_qsl(query)
@@ -100,21 +116,10 @@ class Endpoint:
         if not QUERY_NAMES.isdisjoint(name.strip().lower() for name in parameters):
             self._write(SecurityEventType.SECURITY_VIOLATION, peer, "token_in_query")
             raise TidingsError(ErrorCode.UNAUTHENTICATED, detail="token_in_query")
-        self._check_origin(upgrade, peer)
         if len(parameters) != len(asked) or parameters.get("EIO") != "4":
             raise TidingsError(ErrorCode.MALFORMED, "Unsupported protocol version")
         if parameters.get("transport") != TRANSPORT or "sid" in parameters:
             raise TidingsError(ErrorCode.MALFORMED, "Unknown transport or session")
-        if self._door.draining():
-            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread())
-        if self._door.bucket.take() > 0:
-            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
-        authorization = values(upgrade.headers, b"authorization")
-        try:
-            return bearer(authorization)
-        except CredentialRejected:
-            # No token has this form, so that CONNECT is refused in the same words as any other wrong token.
-            return " ".join(authorization)
 
     def _check_origin(self, upgrade: Upgrade, peer: Peer) -> None:
         origins = values(upgrade.headers, b"origin")

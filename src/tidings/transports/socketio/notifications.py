@@ -1,7 +1,7 @@
 """The namespace ``/notifications``: who gets in, and what each client event does (contract, section 4)."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -59,7 +59,6 @@ class Services:
     slots: Slots
     per_user: int
     audit: SecurityLog
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
 
 
 class Notifications:
@@ -238,7 +237,7 @@ class Notifications:
 
     def _forget(self, session: Session) -> None:
         self._services.subscriptions.leave(session)
-        self._services.spawn(self._services.slots.release(user_key(session.principal.user_id)))
+        self._services.slots.give(user_key(session.principal.user_id))
 
     async def _within_limit(self, client: Client, session: Session, ack: int | None) -> bool:
         verdict = await self._services.limiter.hit(user_key(session.principal.user_id))

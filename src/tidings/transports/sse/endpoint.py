@@ -185,7 +185,7 @@ class Streams:
     async def _give_back(self, visit: _Visit) -> None:
         if visit.peer.ip is not None:
             self._services.addresses.give(ip_key(visit.peer.ip))
-        await self._services.streams.release(stream_key(visit.principal.user_id))
+        self._services.streams.give(stream_key(visit.principal.user_id))
         await self._services.admission.close_ticket(visit.admitted)
 
     async def _opening(
