@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from tidings.domain.people import TenantId, UserId
 
@@ -35,6 +36,7 @@ def user_channel(tenant: TenantId, user: UserId) -> Channel:
     return Channel(tenant, ChannelKind.USER, user)
 
 
+@lru_cache(maxsize=1024)
 def tenant_channel(tenant: TenantId) -> Channel:
     """What is addressed to all users of one tenant."""
     return Channel(tenant, ChannelKind.TENANT, "all")

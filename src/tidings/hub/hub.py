@@ -80,7 +80,7 @@ class Hub:
         if not session.channels:
             self._enter(session)
         for channel in wanted:
-            session.channels.add(channel)
+            session.channels.append(channel)
             audience = self._audiences.setdefault(channel, _Audience())
             audience.groups.setdefault(session.group, set()).add(session)
             self._deserted.discard(channel)
@@ -96,7 +96,7 @@ class Hub:
         for channel in list(session.channels) if channels is None else channels:
             if channel not in session.channels:
                 continue
-            session.channels.discard(channel)
+            session.channels.remove(channel)
             audience = self._audiences[channel]
             group = audience.groups[session.group]
             group.discard(session)

@@ -196,7 +196,7 @@ async def test_failing_to_subscribe_leaves_nothing_behind(house: House) -> None:
     with pytest.raises(ConnectionError):
         await hub.join(ann.session, ann.channels)
     assert hub.sessions() == []
-    assert ann.session.channels == set()
+    assert ann.session.channels == []
     await hub.tidy()
 
 

@@ -77,6 +77,9 @@ class Namespace(Protocol):
     def malformed(self, client: "Client") -> Refused:
         """The refusal of a CONNECT whose payload is no object."""
 
+    def expiring(self, client: "Client") -> None:
+        """The client's time is nearly up: say so."""
+
     def left(self, client: "Client", reason: CloseReason) -> None:
         """The client is gone; called once for each that ``connect`` let in."""
 
@@ -103,7 +106,7 @@ class Terms:
 class Client:
     """One connection's membership of one namespace. This is the hub's wire."""
 
-    __slots__ = ("connection", "namespace", "session", "sid", "until", "warn_at", "warning")
+    __slots__ = ("connection", "namespace", "session", "sid", "until", "warn_at")
 
     def __init__(self, connection: "Connection", namespace: str, sid: str) -> None:
         self.connection = connection
@@ -111,7 +114,6 @@ class Client:
         self.sid = sid
         self.session: Session | None = None
         self.warn_at: float | None = None
-        self.warning = b""
         self.until: float | None = None
 
     @property
@@ -133,10 +135,9 @@ class Client:
     def acknowledge(self, ack: int, data: bytes) -> None:
         self.connection.send(packet.encode_ack(self.namespace, ack, data))
 
-    def expire(self, until: float, warn_at: float, warning: tuple[str, bytes]) -> None:
-        """End at ``until`` (monotonic seconds), and emit ``warning`` at ``warn_at``."""
+    def expire(self, until: float, warn_at: float) -> None:
+        """End at ``until`` (monotonic seconds), and have the namespace say so at ``warn_at``."""
         self.until, self.warn_at = until, warn_at
-        self.warning = packet.encode_event(self.namespace, *warning)
         if self.open:
             self.connection.reschedule()
 
@@ -282,7 +283,7 @@ class Connection:
                 return
             if client.warn_at is not None and now >= client.warn_at:
                 client.warn_at = None
-                self.send(client.warning)
+                self._terms.namespaces[client.namespace].expiring(client)
 
     def _take(self, received: Received) -> None:
         if isinstance(received, ConnectRefused):

@@ -99,6 +99,12 @@ class Notifications:
         peer, client_id = client.connection.peer, client.connection.id
         return self._refusal(self._services.authenticator.refuse("malformed_auth", peer, client_id=client_id))
 
+    def expiring(self, client: Client) -> None:
+        if client.session is not None:
+            client.emit(
+                "auth:expiring", strictjson.dumps({"expiresAt": _expires_at(client.session.principal)})
+            )
+
     def left(self, client: Client, reason: CloseReason) -> None:
         if client.session is not None:
             if reason is CloseReason.TOKEN_EXPIRED:
@@ -301,5 +307,4 @@ def _expires_at(principal: Principal) -> str:
 def _run_until(client: Client, principal: Principal) -> None:
     """End the connection when its token ends, and say so a minute before."""
     until = time.monotonic() + principal.expires_at - time.time()
-    warning = ("auth:expiring", strictjson.dumps({"expiresAt": _expires_at(principal)}))
-    client.expire(until, until - WARN_SECONDS, warning)
+    client.expire(until, until - WARN_SECONDS)

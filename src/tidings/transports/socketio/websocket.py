@@ -7,6 +7,7 @@ come through here: it writes to the outbox.
 import asyncio
 import logging
 import time
+from uuid import UUID
 
 from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import OPEN, State
@@ -23,6 +24,8 @@ from tidings.transports.socketio.format import text_frame
 
 _log = logging.getLogger("websockets.server")
 _OPEN, _TEXT, _BINARY, _CONT = State.OPEN, Opcode.TEXT, Opcode.BINARY, Opcode.CONT
+_NO_ID = UUID(int=0)
+"""``websockets`` gives each connection an id for its own log; ours has one already."""
 _CLOSE_SECONDS = 1.0
 """How long the peer has to answer a close frame."""
 
@@ -50,6 +53,7 @@ class WebSocket(asyncio.Protocol):
         self._connections: Connections = upgrade.connections
         self._wheel = wheel
         self._framing = ServerProtocol(state=OPEN, max_size=max_payload, logger=_log)
+        self._framing.id = _NO_ID
         self._message: bytearray | None = None
         self._text = True
         self._shut_at: float | None = None
