@@ -217,7 +217,11 @@ async def test_eventsource(server: Server) -> None:
     path = f"/jobs/{job}/events"
     async with server.http(user) as client:
         ticket = (await client.post("/tickets", json={"for": path})).json()["ticket"]
-        script = [programs.node(), CLIENTS / "stream.mjs", f"{server.url}{path}?ticket={ticket}"]
+        script: list[str | Path] = [
+            programs.node(),
+            CLIENTS / "stream.mjs",
+            f"{server.url}{path}?ticket={ticket}",
+        ]
         with running(script) as reader:
             await asyncio.to_thread(reader.wait_for_output, '"type":"progress"')
             await client.post(f"/jobs/{job}/cancel")

@@ -32,6 +32,7 @@ TRANSPORT = "websocket"
 _USUAL = b"/socket.io/?EIO=4&transport=websocket"
 """What a stock client asks for; it needs no reading."""
 _BUSY_SPREAD_SECONDS = 5
+_UNUSABLE = ""
 _attempts = metrics.connection_attempts.labels(TRANSPORT)
 _active = metrics.connections_active.labels(TRANSPORT)
 _peak = metrics.connections_peak.labels(TRANSPORT)
@@ -103,9 +104,9 @@ class Endpoint:
             raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
         try:
             return bearer(values(upgrade.headers, b"authorization"))
-        except CredentialRejected as rejected:
-            self._write(SecurityEventType.AUTHENTICATION_FAILED, peer, rejected.reason)
-            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail=rejected.reason) from None
+        except CredentialRejected:
+            # A header without a token in it is a token that is not good: CONNECT is answered so.
+            return _UNUSABLE
 
     def _check_target(self, target: bytes, peer: Peer) -> None:
         path, _, query = target.decode("latin-1").partition("?")
