@@ -121,8 +121,9 @@ class Outbox:
         return now - since >= timeout
 
     def close(self) -> None:
-        """Forget everything; nothing is written directly any more."""
+        """Forget everything; whatever is still given to it goes nowhere."""
         self.fd = self._direct = -1
+        self._transport = _NOWHERE
         if self._queue:
             metrics.outbox_bytes.dec(sum(map(len, self._queue.values())))
         self._queue = None
@@ -223,10 +224,16 @@ def write_all(sessions: Iterable[S], frames: Sequence[Frame]) -> list[S]:
 
 
 class _Nowhere(asyncio.WriteTransport):
-    """The transport of an outbox that has none yet."""
+    """The transport of an outbox that has none yet, or no more."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Nobody is there."""
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def abort(self) -> None:
+        """Nothing is open."""
 
 
 _NOWHERE = _Nowhere()

@@ -194,11 +194,18 @@ async def test_stalled_only_when_no_byte_moves() -> None:
 
 
 async def test_nothing_is_written_after_closing() -> None:
-    """A descriptor may belong to somebody else by then."""
+    """A descriptor may belong to somebody else by then, and a closed transport must not be spoken to."""
     async with link() as to:
         outbox = attached(to)
+        outbox.hold()
         outbox.close()
+        to.transport.abort()
+        await to.carrier.lost.wait()
         assert outbox.fd == -1
+        assert outbox.send(b"late")
+        assert write_all([Holder(outbox)], [frame(b"late")]) == []
+        assert outbox.release(cursor(0), ())
+        assert (outbox.fd, outbox.waiting) == (-1, 0)
 
 
 async def _until_free(outbox: Outbox) -> None:

@@ -70,8 +70,10 @@ class Stream(asyncio.Protocol):
         if self._taken is None:
             return
         if reason in (CloseReason.SLOW_CONSUMER, CloseReason.WRITE_STALLED, CloseReason.TRANSPORT_LOST):
+            self.outbox.close()
             self._taken.transport.abort()
         elif not self.outbox.congested:
+            self.outbox.close()
             self._taken.transport.close()
 
     def finished(self, channel: Channel) -> None:
