@@ -277,12 +277,23 @@ async def test_upgrade_behind_a_request(server: Server) -> None:
         assert re.findall(rb"HTTP/1.1 (\d+)", await mixed.ended()) in ([b"400"], [b"200", b"400"])
 
 
+async def test_request_behind_a_stream(server: Server) -> None:
+    """An answer without an end can have no request behind it, whose answer would stand among the events."""
+    user = await server.person()
+    async with wire(server) as mixed:
+        await mixed.send(get("/notifications/events", user) + get("/notifications/unread", user))
+        assert await mixed.problem() == (400, "MALFORMED")
+        assert (await mixed.answer())[0] == 200
+
+
 async def test_upgrade_to_something_else(server: Server) -> None:
     """RFC 9110, section 7.8: a server may ignore an Upgrade, as one to HTTP/2 in clear text."""
+    user = await server.person()
+    request = get("/notifications/unread", user, "Connection: Upgrade", "Upgrade: h2c")
     async with wire(server) as curl:
         for _ in range(2):
-            await curl.say("GET /healthz HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: h2c")
-            assert (await curl.answer())[0] == 200
+            await curl.send(request * 2)
+            assert [(await curl.answer())[0] for _ in range(2)] == [200, 200]
 
 
 async def test_http_1_0(server: Server) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from tests.support.server import PAGE, SECRET, TIDINGS, Server, forged, serving, token_for
+from tests.support.installed import TIDINGS
+from tests.support.server import PAGE, SECRET, Server, forged, serving, token_for
 from tests.support.sockets import NAMESPACE, QUERY, Socket, opened, ready
 from tests.support.streams import streaming
 from tidings.domain.ids import new_id
@@ -284,7 +285,7 @@ async def test_deactivation(server: Server) -> None:
     """ "Revocation, deactivation end live connections on every node: within 1 s of the revocation"."""
     user = await server.person()
     env = {"TIDINGS_DATABASE_URL": server.database, "TIDINGS_JWT_SECRET": SECRET, "TIDINGS_ENV": "test"}
-    command = [*TIDINGS, "users", "deactivate", user.id]
+    command = [TIDINGS, "users", "deactivate", user.id]
     async with ready(server, user) as socket, streaming(server, "/notifications/events", user) as stream:
         await asyncio.to_thread(subprocess.run, command, env=env, check=True, capture_output=True)
         await socket.closing(seconds=1.5)

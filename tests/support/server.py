@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from typing import Any
 import httpx
 import jwt
 
+from tests.support.installed import TIDINGS
 from tests.support.processes import Child, running, wait_until
 from tidings.domain.ids import new_id
 from tidings.domain.people import Role, Tenant, TenantId, TenantStatus, User, UserId
@@ -32,9 +32,6 @@ from tidings.store.database import Database
 SECRET = "correct-horse-battery-staple-0123456789"
 PAGE = "http://localhost:3000"
 """An origin that is allowed outside production."""
-
-TIDINGS = (sys.executable, "-c", "from tidings.cli.main import main; main()")
-"""The command, also where no script was installed for it."""
 
 _LISTENING = r'"url":"http://127\.0\.0\.1:(\d+)","event":"listening"'
 _SECONDS = 10.0
@@ -137,7 +134,7 @@ def serving(folder: Path, settings: Mapping[str, object] | None = None) -> Itera
     given = {"env": "test", "var": folder, "jwt_secret": SECRET, "drain_seconds": 0, **(settings or {})}
     env = {f"TIDINGS_{name.upper()}": str(value) for name, value in given.items()}
     paths = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with running([*TIDINGS, "serve", "--port", "0"], env={**paths, **env}, cwd=folder) as child:
+    with running([TIDINGS, "serve", "--port", "0"], env={**paths, **env}, cwd=folder) as child:
         port = int(child.wait_for_output(_LISTENING)[1])
         yield Server(child, port, folder)
 

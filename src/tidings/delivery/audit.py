@@ -25,7 +25,7 @@ Sink = Callable[[bytes], None]
 FLUSH_SECONDS = 0.5
 PRINT_SECONDS = 0.05
 """How long a line may wait for others that are written with it."""
-FULL_LINES = {Level.INFO: 250, Level.WARNING: 100, Level.ERROR: 100}
+FULL_LINES = {Level.INFO: 100, Level.WARNING: 100, Level.ERROR: 100}
 """Lines of one kind between two flushes that are written in full."""
 STORE_AT_ONCE = 200
 _UNSTORED = 20_000

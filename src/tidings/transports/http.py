@@ -95,6 +95,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._deadline: float | None = None
         self._refused = False
+        self._websocket = False
 
     # Not uvicorn's own, which asks the system for the local address of each connection; nobody needs it.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -143,9 +144,12 @@ class HttpProtocol(HttpToolsProtocol):
 
         Raises:
             ConnectionResetError: the client has gone; ``successor`` will not be told of it.
+            TidingsError: MALFORMED, another request waits behind this one, whose answer has no end.
         """
         if self.transport.is_closing():
             raise ConnectionResetError
+        if self.pipeline:
+            raise TidingsError(ErrorCode.MALFORMED, detail="a request behind a stream")
         self.cycle.response_started = True
         self.cycle.response_complete = True
         self._leave(successor)
@@ -163,6 +167,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._websocket = super()._should_upgrade()
         used = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if used > self._limits.header_bytes:
             self._refuse(TidingsError(ErrorCode.HEADERS_TOO_LARGE))
@@ -189,13 +194,23 @@ class HttpProtocol(HttpToolsProtocol):
         if not self._refused:
             super().on_message_complete()
 
+    def _should_upgrade(self) -> bool:
+        # Uvicorn asks three times a request; the headers are read once.
+        return self._websocket
+
     def _feed(self, part: bytes, later: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(part)
         except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade() and not self._refused:
-                self._upgrade(part[upgrade.args[0] :] + later)
+            rest = part[upgrade.args[0] :]
+            if self._refused:
+                return
+            if self._should_upgrade():
+                self._upgrade(rest + later)
+            elif rest:
+                # An upgrade to anything else is passed over (RFC 9110, section 7.8): the next request follows.
+                self._feed(rest, later)
         except httptools.HttpParserError as fault:
             if not self._refused:
                 self._refuse(TidingsError(ErrorCode.MALFORMED, detail=type(fault).__name__))
