@@ -285,7 +285,7 @@ async def test_deactivation(server: Server) -> None:
     """ "Revocation, deactivation end live connections on every node: within 1 s of the revocation"."""
     user = await server.person()
     env = {"TIDINGS_DATABASE_URL": server.database, "TIDINGS_JWT_SECRET": SECRET, "TIDINGS_ENV": "test"}
-    command = [TIDINGS, "users", "deactivate", user.id]
+    command = [str(TIDINGS), "users", "deactivate", user.id]
     async with ready(server, user) as socket, streaming(server, "/notifications/events", user) as stream:
         await asyncio.to_thread(subprocess.run, command, env=env, check=True, capture_output=True)
         await socket.closing(seconds=1.5)
