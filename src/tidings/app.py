@@ -159,7 +159,13 @@ class Node:
 
     async def _drain_worker(self, hurry: asyncio.Event) -> None:
         assert self.worker is not None
-        await self.worker.drain(0.0 if hurry.is_set() else self.settings.drain_seconds)
+        drained = asyncio.create_task(self.worker.drain(self.settings.drain_seconds))
+        hurried = asyncio.create_task(hurry.wait())
+        await asyncio.wait([drained, hurried], return_when=asyncio.FIRST_COMPLETED)
+        if not drained.done():
+            await self.worker.drain(0.0)
+        hurried.cancel()
+        await drained
 
     def _wake(self) -> None:
         if self.worker is not None:

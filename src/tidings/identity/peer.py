@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 
 from tidings.domain.audit import Peer
 
-_AGENT_MAX = 256
+_SHOWN_MAX = 256
+"""Bytes of a header that the log may hold."""
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case, values as they came."""
@@ -27,13 +28,13 @@ class Peers:
 
     def of(self, address: str | None, headers: Headers) -> Peer:
         """The peer of a connection from ``address`` that sent ``headers``."""
-        origins = values(headers, b"origin")
-        agents = values(headers, b"user-agent")
-        return Peer(
-            ip=self._client(address, headers),
-            origin=origins[0][:_AGENT_MAX] if origins else None,
-            user_agent=agents[0][:_AGENT_MAX] if agents else None,
-        )
+        origin = agent = None
+        for name, value in headers:
+            if name == b"origin" and origin is None:
+                origin = value[:_SHOWN_MAX].decode("latin-1")
+            elif name == b"user-agent" and agent is None:
+                agent = value[:_SHOWN_MAX].decode("latin-1")
+        return Peer(self._client(address, headers), origin, agent)
 
     def _client(self, address: str | None, headers: Headers) -> str | None:
         """The nearest hop, seen from here, that is no proxy of ours."""

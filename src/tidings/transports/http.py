@@ -168,6 +168,9 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._websocket = super()._should_upgrade()
+        if self._websocket and self.parser.should_upgrade():
+            super().on_headers_complete()
+            return
         used = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if used > self._limits.header_bytes:
             self._refuse(TidingsError(ErrorCode.HEADERS_TOO_LARGE))
