@@ -49,6 +49,7 @@ COMPONENTS = (
     Component(programs.chromium, debian="chromium", homebrew="--cask chromium", ubuntu="chromium-browser"),
     Component(programs.node, debian="nodejs", homebrew="node"),
     Component(programs.npm, debian="npm", homebrew="node"),
+    Component(programs.c_compiler, debian="build-essential", homebrew="gcc"),
 )
 
 

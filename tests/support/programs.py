@@ -64,6 +64,15 @@ def chromium() -> Path:
     raise MissingProgramError("chromium is not installed")
 
 
+def c_compiler() -> Path:
+    """What the benchmark's receiver is compiled with.
+
+    Raises:
+        MissingProgramError: there is none.
+    """
+    return _on_path("cc")
+
+
 def node() -> Path:
     """Node, which runs the stock clients.
 
