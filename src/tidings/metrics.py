@@ -45,6 +45,13 @@ delivery_seconds = _histogram("tidings_delivery_seconds", "From publication to t
 outbox_bytes = _gauge("tidings_outbox_bytes", "Bytes that slow links have not taken yet")
 outbox_conflated = _counter("tidings_outbox_conflated", "Progress events replaced by newer ones")
 resumes = _counter("tidings_resumes", "Attempts to resume from a position", "outcome")
+progress_dropped = _counter(
+    "tidings_progress_dropped", "Progress events that were given up unpublished", "reason"
+)
+security_events_unstored = _counter(
+    "tidings_security_events_unstored",
+    "Security events that were printed, but could not be kept for the store",
+)
 relay_pending = _gauge("tidings_relay_pending", "Rows of the outbox that wait for the broker")
 relay_lag_seconds = _gauge("tidings_relay_lag_seconds", "Age of the oldest row that waits for the broker")
 broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work")

@@ -123,6 +123,9 @@ class SecurityLog:
         self._lines.append(orjson.dumps(line))
         if len(self._unstored) < _UNSTORED:
             self._unstored.append(event)
+        else:
+            # It was printed all the same; ``flush`` says on each try that events wait for the database.
+            metrics.security_events_unstored.inc()
 
     def _print(self) -> None:
         lines, self._lines = self._lines, []

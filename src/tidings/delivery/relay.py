@@ -59,6 +59,8 @@ class Relay:
 
     def progress(self, channel: Channel, event: Event) -> None:
         """Publish progress soon, after every stored state that was kicked before it."""
+        if len(self._progress) == PROGRESS_MAX:
+            self._give_up(1, "backlog")
         self._progress.append((channel, event))
         self._ask()
 
@@ -79,6 +81,7 @@ class Relay:
         """
         if self._done < self._asked and not await self.flushed():
             kept = [waiting for waiting in self._progress if waiting[0] != channel]
+            self._give_up(len(self._progress) - len(kept), "job ended")
             self._progress = deque(kept, maxlen=PROGRESS_MAX)
 
     async def run(self) -> None:
@@ -124,6 +127,12 @@ class Relay:
         self._wanted.clear()
         return wanted
 
+    def _give_up(self, count: int, reason: str) -> None:
+        """Progress is not stored: what cannot be published now is lost, and said to be."""
+        if count:
+            metrics.progress_dropped.labels(reason).inc(count)
+            _log.debug("progress given up", count=count, reason=reason)
+
     def _ask(self) -> None:
         self._asked += 1
         self._wanted.set()
@@ -132,10 +141,15 @@ class Relay:
         """Publish the rows, then the progress that had been reported when the turn began."""
         asked = self._asked
         progress, self._progress = self._progress, deque(maxlen=PROGRESS_MAX)
-        over = await self._publish_rows() if self._rows_wait else frozenset()
-        news = [(channel, event) for channel, event in progress if channel not in over]
-        if news:
-            await self._broker.publish(news)
+        try:
+            over = await self._publish_rows() if self._rows_wait else frozenset()
+            news = [(channel, event) for channel, event in progress if channel not in over]
+            self._give_up(len(progress) - len(news), "job ended")
+            if news:
+                await self._broker.publish(news)
+        except (BrokerUnavailable, TidingsError):
+            self._give_up(len(progress), "unavailable")
+            raise
         async with self._turned:
             self._done = asked
             self._turned.notify_all()

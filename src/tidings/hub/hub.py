@@ -10,8 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import groupby
 
-import structlog
-
 from tidings import metrics
 from tidings.domain.channel import GLOBAL_TENANT, Channel
 from tidings.domain.errors import CloseReason
@@ -24,8 +22,6 @@ from tidings.hub.session import Format, Session
 Subscribe = Callable[[Collection[Channel]], Awaitable[None]]
 Locate = Callable[[TenantId], Awaitable[Position]]
 Group = tuple[Format, TenantId]
-
-_log = structlog.stdlib.get_logger("tidings.hub")
 
 
 class _Audience:

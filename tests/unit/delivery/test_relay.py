@@ -179,6 +179,22 @@ async def test_progress_is_bounded(house: House) -> None:
     assert len(house.relay._progress) == relay_file.PROGRESS_MAX
 
 
+async def test_progress_that_is_lost_is_counted(house: House) -> None:
+    """Every drop has a counter: for a backlog, and for a broker that is away."""
+
+    def dropped(reason: str) -> float:
+        return metrics.REGISTRY.get_sample_value("tidings_progress_dropped_total", {"reason": reason}) or 0.0
+
+    before = dropped("backlog"), dropped("unavailable")
+    for n in range(relay_file.PROGRESS_MAX + 3):
+        house.relay.progress(JOB, progress(b"%d" % n))
+    assert dropped("backlog") == before[0] + 3
+    house.broker.away = True
+    with pytest.raises(BrokerUnavailable):
+        await house.relay._turn()
+    assert dropped("unavailable") == before[1] + relay_file.PROGRESS_MAX
+
+
 async def test_what_waits_is_measured(house: House) -> None:
     """Metrics tell how many rows wait and how old the first is; published ones do not count."""
     house.broker.away = True

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from tidings import metrics
 from tidings.domain.audit import Peer
 from tidings.domain.channel import Channel
 from tidings.domain.errors import CloseReason
@@ -287,6 +288,8 @@ class Connection:
 
     def _take(self, received: Received) -> None:
         if isinstance(received, ConnectRefused):
+            metrics.refusals.labels("socket", "INVALID_NAMESPACE").inc()
+            _log.info("namespace refused", clientId=self.id, code="INVALID_NAMESPACE", ip=self.peer.ip)
             self.send(packet.encode_connect_error(received.namespace, INVALID_NAMESPACE))
         elif isinstance(received, Disconnected):
             self._leave(received.namespace)

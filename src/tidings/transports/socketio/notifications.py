@@ -272,6 +272,7 @@ class Notifications:
 
     def _refusal(self, error: TidingsError) -> Refused:
         metrics.connections_failed.labels("websocket", error.code.name).inc()
+        _log.info("connect refused", code=error.code.name, detail=error.detail)
         data = {"message": error.code.title, "data": {"code": error.code.name}}
         reason = {
             ErrorCode.UNAUTHENTICATED: CloseReason.UNAUTHENTICATED,
