@@ -7,12 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_STAMP := $(VENV)/.installed-run
 DEV_STAMP := $(VENV)/.installed-dev
+FUZZ_STAMP := $(VENV)/.installed-fuzz
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: run install test lint bench docs lock fmt help
+.PHONY: run install test fuzz lint bench docs lock fmt help
 
 run: $(RUN_STAMP) ## Start the server on http://127.0.0.1:4000 (ARGS="--port 4100")
 	@exec $(BIN)/tidings serve $(ARGS)
@@ -23,6 +24,11 @@ install: $(RUN_STAMP) ## Make .venv with the pinned packages and the tidings com
 test: $(DEV_STAMP) ## Install what the tests need and run all of them (ARGS="-k position")
 	@$(BIN)/python -m scripts.test_environment
 	@$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(FUZZ_STAMP) ## Try made-up bytes on the protocols for five minutes (ARGS=-max_total_time=60)
+	@mkdir -p var/fuzz/corpus
+	@$(BIN)/python -m tests.fuzz.fuzz_wire var/fuzz/corpus tests/fuzz/corpus -dict=tests/fuzz/wire.dict \
+		-artifact_prefix=var/fuzz/ -max_len=8192 -max_total_time=300 $(ARGS)
 
 lint: $(DEV_STAMP) ## Check style, types and the measures of the house
 	@$(BIN)/ruff check .
@@ -42,6 +48,7 @@ lock: $(BIN)/uv ## Pin every package with its hashes in requirements/ (ARGS=--up
 	$(COMPILE) --no-emit-package tidings --extra build pyproject.toml -o requirements/run.txt
 	$(COMPILE) --extra build --extra song --extra otel --extra dev -c requirements/run.txt \
 		pyproject.toml -o requirements/dev.txt
+	echo 'atheris==3.0.0' | $(COMPILE) - -o requirements/fuzz.txt
 
 fmt: $(DEV_STAMP) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
@@ -66,6 +73,11 @@ $(RUN_STAMP): requirements/run.txt pyproject.toml | $(BIN)/pip
 $(DEV_STAMP): requirements/dev.txt $(RUN_STAMP)
 	@echo "Installing the tests' packages into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(FUZZ_STAMP): requirements/fuzz.txt $(RUN_STAMP)
+	@echo "Installing the fuzzer into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 $(BIN)/uv: | $(BIN)/pip

@@ -1,10 +1,10 @@
-"""Socket.IO packets, protocol 5: text in, ``Packet`` out, and the bytes that a server sends.
+"""Socket.IO packets, protocols 4 and 5: text in, ``Packet`` out, and the bytes that a server sends.
 
 One packet at a time. Which packet may follow which is ``protocol``'s business; Engine.IO's leading ``4`` and
 the WebSocket frame around it are added by the caller, who writes the encoders' bytes right behind them.
 Names that are reserved, and namespaces that do not exist, are well-formed here.
 
-Source: the Socket.IO protocol document, version 5, "Packet encoding".
+Source: the Socket.IO protocol document, version 5, "Packet encoding"; of version 4, the differences.
 """
 
 import re
@@ -22,10 +22,21 @@ MAIN_NAMESPACE: Final = "/"
 MAX_ATTACHMENTS: Final = 10
 """Binary attachments of one packet, unless the caller says otherwise (contract, section 10)."""
 
+_PLACEHOLDER: Final = b'"_placeholder":true'
 _MAX_NAMESPACE_LENGTH: Final = 128
 _MAX_ID_DIGITS: Final = 16
 _HEAD: Final = re.compile(r"([0-6])(?:([1-9][0-9]{0,2})-)?(?:(/[^,]*),?)?([0-9]*)")
 _ID_GROUP: Final = 4
+
+
+class Revision(IntEnum):
+    """The Engine.IO protocol that a connection speaks, and with it which Socket.IO protocol it carries.
+
+    ``V3`` carries Socket.IO protocol 4 (stock clients 2), ``V4`` carries protocol 5 (stock clients 3 and 4).
+    """
+
+    V3 = 3
+    V4 = 4
 
 
 class ProtocolViolation(Exception):
@@ -44,10 +55,13 @@ class MalformedPacket(ProtocolViolation):
 
 
 class MalformedConnect(MalformedPacket):
-    """A CONNECT whose payload is not an object. Its namespace is known, so it can be answered before closing."""
+    """A CONNECT whose payload is not an object, or that may have none (``Revision.V3``).
+
+    Its namespace is known, so it can be answered before closing.
+    """
 
     def __init__(self, namespace: str) -> None:
-        super().__init__("CONNECT payload is not an object")
+        super().__init__("illegal CONNECT payload")
         self.namespace = namespace
 
 
@@ -67,7 +81,8 @@ class PacketType(IntEnum):
 class Packet:
     """One packet as it was sent. ``attachments`` says how many binary messages follow it.
 
-    ``data`` is CONNECT's object or the array of an event or ack; elsewhere there is none.
+    ``data`` is CONNECT's object or the array of an event or ack; elsewhere there is none. ``query`` is what a
+    ``Revision.V3`` client wrote behind the namespace of its CONNECT; it may hold secrets and is not for the log.
     """
 
     type: PacketType
@@ -75,26 +90,32 @@ class Packet:
     data: dict[str, Any] | list[Any] | None = None
     id: int | None = None
     attachments: int = 0
+    query: str = ""
 
 
-def decode(text: str, *, max_attachments: int = MAX_ATTACHMENTS) -> Packet:
+def decode(text: str, *, max_attachments: int = MAX_ATTACHMENTS, revision: Revision = Revision.V4) -> Packet:
     """Read one packet of a client.
 
-    A namespace ends with a comma or with the text: the official test-suite sends ``0/random``.
+    A namespace ends with a comma or with the text: the official test-suite sends ``0/random``. Only a CONNECT
+    of ``Revision.V3`` has a query; later "?" is a character of the namespace's name like any other.
 
     Raises:
         MalformedPacket: for every deviation from the document, CONNECT_ERROR from a client included.
-        MalformedConnect: a CONNECT is followed by anything but an object.
+        MalformedConnect: a CONNECT is followed by anything but an object, with ``Revision.V3`` by anything.
     """
     head = _HEAD.match(text)
     if head is None:
         raise MalformedPacket("unknown packet type")
     digit, count, name, id_digits = head.groups()
     kind = PacketType(int(digit))
+    query = ""
+    if name is not None and kind is PacketType.CONNECT and revision is Revision.V3:
+        name, _, query = name.partition("?")
     namespace = _namespace(name)
     attachments = _attachments(kind, count, max_attachments)
     if kind is PacketType.CONNECT:
-        return Packet(kind, namespace, _auth(namespace, text[head.start(_ID_GROUP) :]))
+        auth = _auth(namespace, text[head.start(_ID_GROUP) :], revision)
+        return Packet(kind, namespace, auth, query=query)
     if kind is PacketType.DISCONNECT:
         if head.start(_ID_GROUP) != len(text):
             raise MalformedPacket("DISCONNECT with a payload")
@@ -123,8 +144,8 @@ def reconstruct(packet: Packet, attachments: Sequence[bytes]) -> Packet:
     return Packet(kind, packet.namespace, _fill(packet.data, attachments), packet.id)
 
 
-def encode_connect(namespace: str, data: bytes) -> bytes:
-    """CONNECT, the server's consent. ``data`` is a JSON object with ``sid`` and the like."""
+def encode_connect(namespace: str, data: bytes = b"") -> bytes:
+    """CONNECT, the server's consent. ``data`` is a JSON object with ``sid`` and the like; V3 clients get none."""
     return _head(PacketType.CONNECT, namespace) + data
 
 
@@ -156,9 +177,33 @@ def encode_ack(namespace: str, ack_id: int, data: bytes) -> bytes:
     return b"%b[%b]" % (_head(PacketType.ACK, namespace, ack_id), data)
 
 
-def _head(kind: PacketType, namespace: str, ack_id: int | None = None) -> bytes:
+def encode_args(
+    kind: PacketType, namespace: str, args: Sequence[Any], ack_id: int | None = None
+) -> tuple[bytes, list[bytes]]:
+    """EVENT or ACK with any arguments, and the attachments to be sent right behind it.
+
+    ``args`` are JSON but for the ``bytes`` among them, which become attachments and the packet a binary one; an
+    event's name is the first of them. Inverse of ``decode`` and ``reconstruct``.
+
+    Raises:
+        ValueError: beside an attachment stands an object that the client would take for a placeholder.
+        TypeError: something in ``args`` is neither JSON nor ``bytes``.
+    """
+    attachments: list[bytes] = []
+    data = dumps(_strip(args, attachments))
+    if not attachments:
+        return _head(kind, namespace, ack_id) + data, attachments
+    # No text in the JSON can look like this: its quotes would be escaped.
+    if data.count(_PLACEHOLDER) != len(attachments):
+        raise ValueError("an argument looks like a placeholder")
+    binary = PacketType.BINARY_EVENT if kind is PacketType.EVENT else PacketType.BINARY_ACK
+    return _head(binary, namespace, ack_id, len(attachments)) + data, attachments
+
+
+def _head(kind: PacketType, namespace: str, ack_id: int | None = None, attachments: int = 0) -> bytes:
+    count = f"{attachments}-" if attachments else ""
     space = "" if namespace == MAIN_NAMESPACE else f"{namespace},"
-    return f"{kind:d}{space}{'' if ack_id is None else ack_id}".encode()
+    return f"{kind:d}{count}{space}{'' if ack_id is None else ack_id}".encode()
 
 
 def _namespace(name: str | None) -> str:
@@ -188,9 +233,11 @@ def _ack_id(digits: str) -> int | None:
     return int(digits)
 
 
-def _auth(namespace: str, text: str) -> dict[str, Any] | None:
+def _auth(namespace: str, text: str, revision: Revision) -> dict[str, Any] | None:
     if not text:
         return None
+    if revision is Revision.V3:
+        raise MalformedConnect(namespace)
     try:
         payload = loads(text)
     except MalformedJson:
@@ -221,3 +268,14 @@ def _fill(value: Any, attachments: Sequence[bytes]) -> Any:
     if type(number) is not int or not 0 <= number < len(attachments):
         raise MalformedPacket("placeholder without an attachment")
     return attachments[number]
+
+
+def _strip(value: Any, attachments: list[bytes]) -> Any:
+    if isinstance(value, bytes):
+        attachments.append(value)
+        return {"_placeholder": True, "num": len(attachments) - 1}
+    if isinstance(value, list | tuple):
+        return [_strip(item, attachments) for item in value]
+    if isinstance(value, dict):
+        return {key: _strip(item, attachments) for key, item in value.items()}
+    return value

@@ -5,7 +5,10 @@ caller answers with ``packet``'s encoders and reports its decision with ``accept
 ``disconnect``. It remembers no ack that the server waits for. A violation leaves it in no particular state;
 the connection is at its end.
 
-Source: the Socket.IO protocol document, version 5, "Exchange protocol".
+A client of ``Revision.V3`` takes the main namespace for connected from the start and asks for no CONNECT: the
+caller asks in its place (``receive("0")``).
+
+Source: the Socket.IO protocol documents, version 5, "Exchange protocol", and version 4.
 """
 
 from dataclasses import dataclass
@@ -18,12 +21,16 @@ from tidings.transports.socketio.packet import (
     Packet,
     PacketType,
     ProtocolViolation,
+    Revision,
     decode,
     reconstruct,
 )
 
 MAX_NAMESPACES: Final = 16
 """Namespaces that a connection is connected to or waiting for, and CONNECTs it was ever refused, together."""
+
+MAX_ATTACHMENT_BYTES: Final = 1_000_000
+"""Bytes of one packet's attachments together."""
 
 INVALID_NAMESPACE: Final = b'{"message":"Invalid namespace"}'
 """The payload of the CONNECT_ERROR that answers ``ConnectRefused``, as the stock server writes it."""
@@ -40,13 +47,16 @@ class ConnectRequested:
 
     namespace: str
     auth: dict[str, Any] | None
+    query: str = ""
+    """What a ``Revision.V3`` client wrote behind the namespace. A secret in there is not for the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRefused:
-    """CONNECT to a namespace that does not exist: answer ``INVALID_NAMESPACE``."""
+    """CONNECT to a namespace that does not exist: answer ``INVALID_NAMESPACE``. ``query`` as above."""
 
     namespace: str
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +95,17 @@ class AckReceived:
 Received = ConnectRequested | ConnectRefused | ConnectMalformed | Disconnected | EventReceived | AckReceived
 
 
+class _Assembly:
+    """A binary packet some of whose attachments are still to come, and for how many bytes of them there is room."""
+
+    __slots__ = ("attachments", "head", "room")
+
+    def __init__(self, head: Packet, room: int) -> None:
+        self.head = head
+        self.attachments: list[bytes] = []
+        self.room = room
+
+
 class Protocol:
     """One connection's place in the protocol.
 
@@ -95,11 +116,13 @@ class Protocol:
     __slots__ = (
         "_assembly",
         "_connected",
+        "_max_attachment_bytes",
         "_max_attachments",
         "_max_namespaces",
         "_namespaces",
         "_pending",
         "_refused",
+        "_revision",
     )
 
     def __init__(
@@ -107,16 +130,25 @@ class Protocol:
         namespaces: frozenset[str],
         *,
         max_attachments: int = MAX_ATTACHMENTS,
+        max_attachment_bytes: int = MAX_ATTACHMENT_BYTES,
         max_namespaces: int = MAX_NAMESPACES,
+        revision: Revision = Revision.V4,
     ) -> None:
         self._namespaces = namespaces
+        self._revision = revision
         self._max_attachments = max_attachments
+        self._max_attachment_bytes = max_attachment_bytes
         self._max_namespaces = max_namespaces
         # Tuples, because nearly every connection has one namespace, and the empty one costs nothing.
         self._pending: tuple[str, ...] = ()
         self._connected: tuple[str, ...] = ()
         self._refused = 0
-        self._assembly: tuple[Packet, list[bytes]] | None = None
+        self._assembly: _Assembly | None = None
+
+    @property
+    def assembling(self) -> bool:
+        """Whether attachments are awaited. How long they may take is for the caller to say."""
+        return self._assembly is not None
 
     def receive(self, message: str | bytes) -> Received | None:
         """What one Engine.IO message says; None while attachments are awaited.
@@ -129,7 +161,7 @@ class Protocol:
         if self._assembly is not None:
             raise ProtocolViolation(CloseReason.MALFORMED, "text where an attachment is due")
         try:
-            packet = decode(message, max_attachments=self._max_attachments)
+            packet = decode(message, max_attachments=self._max_attachments, revision=self._revision)
         except MalformedConnect as fault:
             self._refuse()
             return ConnectMalformed(fault.namespace)
@@ -143,7 +175,7 @@ class Protocol:
         # Before the first attachment: nothing is kept for an event that will not be delivered.
         _check_name(packet)
         if packet.attachments:
-            self._assembly = (packet, [])
+            self._assembly = _Assembly(packet, self._max_attachment_bytes)
             return None
         return _said(packet)
 
@@ -171,12 +203,12 @@ class Protocol:
             raise ProtocolViolation(CloseReason.MALFORMED, "second CONNECT to a namespace")
         if namespace not in self._namespaces:
             self._refuse()
-            return ConnectRefused(namespace)
+            return ConnectRefused(namespace, packet.query)
         self._check_room()
         self._pending += (namespace,)
         auth = packet.data
         assert auth is None or isinstance(auth, dict)
-        return ConnectRequested(namespace, auth)
+        return ConnectRequested(namespace, auth, packet.query)
 
     def _refuse(self) -> None:
         self._check_room()
@@ -192,14 +224,17 @@ class Protocol:
         self._pending = _without(self._pending, namespace)
 
     def _attach(self, attachment: bytes) -> Received | None:
-        if self._assembly is None:
+        assembly = self._assembly
+        if assembly is None:
             raise ProtocolViolation(CloseReason.MALFORMED, "binary that was not announced")
-        head, attachments = self._assembly
-        attachments.append(attachment)
-        if len(attachments) < head.attachments:
+        assembly.room -= len(attachment)
+        if assembly.room < 0:
+            raise ProtocolViolation(CloseReason.TOO_LARGE, "attachments too large")
+        assembly.attachments.append(attachment)
+        if len(assembly.attachments) < assembly.head.attachments:
             return None
         self._assembly = None
-        packet = reconstruct(head, attachments)
+        packet = reconstruct(assembly.head, assembly.attachments)
         # The server may have ended the namespace while the client was still sending; that is no fault of its.
         return _said(packet) if packet.namespace in self._connected else None
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from tidings.domain.errors import CloseReason
-from tidings.transports.socketio.packet import MAX_ATTACHMENTS, ProtocolViolation
+from tidings.transports.socketio.packet import ProtocolViolation, Revision
 from tidings.transports.socketio.protocol import (
     INVALID_NAMESPACE,
+    MAX_ATTACHMENT_BYTES,
     MAX_NAMESPACES,
     RESERVED_EVENTS,
     AckReceived,
@@ -231,6 +230,40 @@ def test_attachments_above_the_limit() -> None:
     assert violation(protocol, '51-["message"]') == (CloseReason.MALFORMED, "too many attachments")
 
 
+@pytest.mark.parametrize("sizes", [(6,), (5, 1), (0, 0, 6)])
+def test_attachments_above_the_bytes(sizes: tuple[int, ...]) -> None:
+    """Bounded memory: the attachments of one packet have a size together, and 1009 says that it was exceeded."""
+    assert MAX_ATTACHMENT_BYTES == 1_000_000
+    protocol = Protocol(NAMESPACES, max_attachment_bytes=5)
+    protocol.receive("0")
+    protocol.accept("/")
+    protocol.receive('53-["message"]')
+    for size in sizes[:-1]:
+        assert protocol.receive(bytes(size)) is None
+    assert violation(protocol, bytes(sizes[-1])) == (CloseReason.TOO_LARGE, "attachments too large")
+
+
+def test_attachments_up_to_the_bytes() -> None:
+    """The bound holds for each packet anew."""
+    protocol = Protocol(NAMESPACES, max_attachment_bytes=5)
+    protocol.receive("0")
+    protocol.accept("/")
+    for _ in range(3):
+        assert protocol.receive('52-["message"]') is None
+        assert protocol.receive(bytes(2)) is None
+        assert protocol.receive(bytes(3)) == EventReceived("/", "message", [], None)
+
+
+def test_assembling() -> None:
+    """Attachments that never come: the caller sees that they are awaited and can put an end to it."""
+    protocol = connected()
+    seen = [protocol.assembling]
+    for message in ('52-["message"]', b"x", b"x"):
+        protocol.receive(message)
+        seen.append(protocol.assembling)
+    assert seen == [False, True, True, False]
+
+
 def test_attachments_of_a_namespace_that_was_ended_meanwhile() -> None:
     """What was on its way when the server ended the namespace is dropped without blame."""
     protocol = connected()
@@ -267,39 +300,62 @@ def test_coming_and_going_is_not_counted() -> None:
     assert protocol.receive("0") == ConnectRequested("/", None)
 
 
-SAID = (
-    *(
-        "0",
-        "0/custom,",
-        "0/random",
-        "0[]",
-        "1",
-        "1/custom",
-        '2["a"]',
-        '2/custom,1["a"]',
-        "30[]",
-        '2["connect"]',
-    ),
-    *('51-["a",{"_placeholder":true,"num":0}]', '510-["a"]', '511-["a"]', "61-1[]", b"x", b""),
+def connected_v3(namespace: str = "/") -> Protocol:
+    protocol = Protocol(NAMESPACES, revision=Revision.V3)
+    protocol.receive(f"0{namespace}")
+    protocol.accept(namespace)
+    return protocol
+
+
+def test_main_namespace_of_version_4() -> None:
+    """Protocol 4: a client is connected to the main namespace without asking; the caller asks for it."""
+    protocol = Protocol(NAMESPACES, revision=Revision.V3)
+    assert protocol.receive("0") == ConnectRequested("/", None)
+    protocol.accept("/")
+    assert protocol.receive('2["hello"]') == EventReceived("/", "hello", [], None)
+    assert violation(protocol, "0")[1] == "second CONNECT to a namespace"
+
+
+def test_main_namespace_that_does_not_exist() -> None:
+    """A client of protocol 4 takes the main namespace for connected; without one, an event there ends it."""
+    protocol = Protocol(frozenset({"/custom"}), revision=Revision.V3)
+    assert protocol.receive("0") == ConnectRefused("/")
+    assert violation(protocol, '2["hello"]')[0] is CloseReason.MALFORMED
+
+
+@pytest.mark.parametrize(
+    ("message", "request_"),
+    [
+        ("0/custom?token=x&a=b,", ConnectRequested("/custom", None, "token=x&a=b")),
+        ("0/custom,", ConnectRequested("/custom", None)),
+        ("0/random?token=x", ConnectRefused("/random", "token=x")),
+    ],
 )
-MESSAGES = st.sampled_from(SAID) | st.text() | st.binary()
-DECISIONS = st.sampled_from([Protocol.accept, Protocol.reject, Protocol.disconnect, None])
+def test_connect_with_a_query(message: str, request_: ConnectRequested | ConnectRefused) -> None:
+    """Section 2: "A token in a query string is refused and audited" - so the query comes out with the CONNECT."""
+    assert Protocol(NAMESPACES, revision=Revision.V3).receive(message) == request_
 
 
-@given(st.lists(st.tuples(MESSAGES, DECISIONS), max_size=60))
-def test_state_is_bounded(steps: list[tuple[str | bytes, Callable[[Protocol, str], None] | None]]) -> None:
-    """Whatever a client says and the server decides: nothing but violations is raised, and little is kept."""
-    protocol = fresh()
-    for message, decide in steps:
-        try:
-            said = protocol.receive(message)
-        except ProtocolViolation:
-            protocol = fresh()
-            continue
-        if isinstance(said, ConnectRequested) and decide is not None:
-            decide(protocol, said.namespace)
-        assert set(protocol._pending).isdisjoint(protocol._connected)
-        assert {*protocol._pending, *protocol._connected} <= NAMESPACES
-        assert len(protocol._pending) + len(protocol._connected) + protocol._refused <= MAX_NAMESPACES
-        assert protocol._assembly is None or len(protocol._assembly[1]) < MAX_ATTACHMENTS
-    assert not hasattr(protocol, "__dict__")
+def test_query_of_a_later_protocol() -> None:
+    """Protocol 5 has no query: to the stock server such a namespace does not exist."""
+    assert fresh().receive("0/custom?token=x,") == ConnectRefused("/custom?token=x")
+
+
+def test_query_opens_no_second_connection() -> None:
+    """Two queries do not make two namespaces of one."""
+    protocol = connected_v3("/custom")
+    assert violation(protocol, "0/custom?a=b,")[1] == "second CONNECT to a namespace"
+
+
+def test_connect_of_version_4_with_a_payload() -> None:
+    """Protocol 4 knows no payload of CONNECT; whoever sends one is answered before the close."""
+    protocol = Protocol(NAMESPACES, revision=Revision.V3)
+    assert protocol.receive('0/custom?a=b,{"token":"x"}') == ConnectMalformed("/custom")
+
+
+def test_thousands_of_namespaces() -> None:
+    """A connection that goes from one invented namespace to the next comes to its end."""
+    protocol = Protocol(NAMESPACES, revision=Revision.V3)
+    for number in range(MAX_NAMESPACES):
+        assert protocol.receive(f"0/n{number}?q") == ConnectRefused(f"/n{number}", "q")
+    assert violation(protocol, "0/n?q")[1] == "too many namespaces"
