@@ -56,7 +56,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 SANS_IO = (
     "domain",
+    "transports.message",
     "transports.socketio.packet",
+    "transports.socketio.payload",
     "transports.socketio.engine",
     "transports.socketio.protocol",
     "transports.sse.frame",

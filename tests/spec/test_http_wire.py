@@ -13,6 +13,8 @@ from tests.support.server import Person, Server, serving
 
 HEADER_BYTES = 16 * 1024
 BODY_BYTES = 256 * 1024
+MOUNTED = "/socket.io/?EIO=4&transport=polling&sid=unknown"
+"""Answered below the application, by the same rules, with 400."""
 SETTINGS = {"handshake_timeout": 1, "body_timeout": 1}
 
 
@@ -93,31 +95,34 @@ def note(size: int) -> bytes:
 # Headers.
 
 
-async def test_largest_header_block(server: Server) -> None:
+@pytest.mark.parametrize("target", ["/healthz", MOUNTED])
+async def test_largest_header_block(server: Server, target: str) -> None:
     """ "Header block 16 KiB"; "the header block counts the request line"."""
-    lines = ["GET /healthz HTTP/1.1", "Host: x"]
+    lines = [f"GET {target} HTTP/1.1", "Host: x"]
     empty = len("\r\n".join([*lines, "X-Fill: ", "", ""]))
     async with wire(server) as fits, wire(server) as over:
         await fits.say(*lines, "X-Fill: " + "x" * (HEADER_BYTES - empty))
-        assert (await fits.answer())[0] == 200
+        assert (await fits.answer())[0] != 431
         await over.say(*lines, "X-Fill: " + "x" * (HEADER_BYTES - empty + 1))
         assert await over.problem() == (431, "HEADERS_TOO_LARGE")
         assert await over.ended() == b""
 
 
-async def test_long_request_line(server: Server) -> None:
+@pytest.mark.parametrize("target", ["/healthz?", MOUNTED])
+async def test_long_request_line(server: Server, target: str) -> None:
     """ "The header block counts the request line"; what is not even finished counts as well."""
     async with wire(server) as unfinished, wire(server) as finished:
-        await unfinished.send(b"GET /" + b"x" * 20_000)
+        await unfinished.send(f"GET {target}{'x' * 20_000}".encode())
         assert await unfinished.problem() == (431, "HEADERS_TOO_LARGE")
-        await finished.say(f"GET /healthz?{'x' * 17_000} HTTP/1.1", "Host: x")
+        await finished.say(f"GET {target}{'x' * 17_000} HTTP/1.1", "Host: x")
         assert await finished.problem() == (431, "HEADERS_TOO_LARGE")
 
 
-async def test_many_small_headers(server: Server) -> None:
+@pytest.mark.parametrize("target", ["/healthz", MOUNTED])
+async def test_many_small_headers(server: Server, target: str) -> None:
     """ "``HEADERS_TOO_LARGE`` 431", however the bytes are cut into headers and packets."""
     async with wire(server) as many:
-        await many.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        await many.send(f"GET {target} HTTP/1.1\r\nHost: x\r\n".encode())
         for number in range(300):
             await many.send(b"X-%d: %b\r\n" % (number, b"y" * 60))
         assert await many.problem() == (431, "HEADERS_TOO_LARGE")
@@ -180,7 +185,7 @@ async def test_body_that_does_not_come(server: Server) -> None:
         await asyncio.wait([drip])
 
 
-async def _drip(slow: Wire, octet: bytes = b"x") -> None:
+async def _drip(slow: Wire, octet: bytes = b"A") -> None:
     """A byte every 50 ms for as long as they are taken."""
     while True:
         await slow.send(octet)
@@ -198,11 +203,12 @@ async def test_silence(server: Server) -> None:
         assert 0.9 <= time.monotonic() - began < 2.5
 
 
-async def test_slowloris(server: Server) -> None:
+@pytest.mark.parametrize("begun", ["GET /healthz HTTP/1.1\r\nX-Slow: ", f"GET {MOUNTED}"])
+async def test_slowloris(server: Server, begun: str) -> None:
     """ "Handshake must finish in 10 s" (here 1 s): a header that never ends does not hold a connection."""
     async with wire(server) as slow:
         began = time.monotonic()
-        await slow.send(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+        await slow.send(begun.encode())
         drip = asyncio.create_task(_drip(slow))
         assert (await slow.problem())[0] == 408
         await slow.ended()
@@ -240,10 +246,11 @@ async def test_kept_alive_and_then_silent(server: Server) -> None:
         b"\x00" * 100,
     ],
 )
-async def test_malformed(server: Server, request_: bytes) -> None:
+@pytest.mark.parametrize("target", ["/", MOUNTED])
+async def test_malformed(server: Server, request_: bytes, target: str) -> None:
     """ "``MALFORMED`` 400", a problem like every other error, and the connection ends."""
     async with wire(server) as broken:
-        await broken.send(request_)
+        await broken.send(request_.replace(b" / ", f" {target} ".encode()))
         assert await broken.problem() == (400, "MALFORMED")
         assert await broken.ended() == b""
 
@@ -267,14 +274,31 @@ async def test_pipelining(server: Server) -> None:
 
 
 async def test_upgrade_behind_a_request(server: Server) -> None:
-    """An upgrade that is pipelined behind a request can't have its connection: nothing may be mixed up."""
+    """RFC 9112, section 9.3.2: what was asked before an upgrade is answered before it, and nothing is mixed up."""
     user = await server.person()
     key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
     handshake = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", key]
     upgrade = get("/socket.io/?EIO=4&transport=websocket", user, *handshake)
     async with wire(server) as mixed:
-        await mixed.send(get("/notifications", user) + upgrade)
-        assert re.findall(rb"HTTP/1.1 (\d+)", await mixed.ended()) in ([b"400"], [b"200", b"400"])
+        await mixed.send(get("/notifications/unread", user) + upgrade)
+        assert [(await mixed.answer())[0] for _ in range(2)] == [200, 101]
+
+
+async def test_polling_shares_a_connection(server: Server) -> None:
+    """Browsers ask for whatever they want of an origin on the same connections, polling included."""
+    user = await server.person()
+    async with wire(server) as shared:
+        for target, expected in (
+            ("/notifications/unread", 200),
+            (MOUNTED, 400),
+            ("/nowhere", 404),
+            (MOUNTED, 400),
+        ):
+            await shared.send(get(target, user))
+            status, headers, _ = await shared.answer()
+            assert (status, "connection" in headers) == (expected, False)
+        await shared.send(get("/notifications/unread", user) + get(MOUNTED, user))
+        assert [(await shared.answer())[0] for _ in range(2)] == [200, 400]
 
 
 async def test_request_behind_a_stream(server: Server) -> None:
@@ -296,11 +320,23 @@ async def test_upgrade_to_something_else(server: Server) -> None:
             assert [(await curl.answer())[0] for _ in range(2)] == [200, 200]
 
 
-async def test_http_1_0(server: Server) -> None:
+async def test_upgrade_to_something_else_with_a_body(server: Server) -> None:
+    """A body that nobody is certain of is no request: it is refused whole."""
+    user = await server.person()
+    smuggled = get("/notifications/unread", user)
+    lines = post(user, f"Content-Length: {len(smuggled)}", "Connection: Upgrade", "Upgrade: h2c")
+    async with wire(server) as mixed:
+        await mixed.say(*lines, body=smuggled)
+        assert await mixed.problem() == (400, "MALFORMED")
+        assert await mixed.ended() == b""
+
+
+@pytest.mark.parametrize("target", ["/healthz", MOUNTED])
+async def test_http_1_0(server: Server, target: str) -> None:
     """RFC 9112, section 9.3: a client of HTTP/1.0 is answered, and its connection ends."""
     async with wire(server) as old:
-        await old.say("GET /healthz HTTP/1.0")
-        assert (await old.answer())[0] == 200
+        await old.say(f"GET {target} HTTP/1.0")
+        assert (await old.answer())[1]["connection"] == "close"
         assert await old.ended() == b""
 
 
@@ -318,7 +354,9 @@ async def test_expect_continue(server: Server) -> None:
 # What answers carry.
 
 
-@pytest.mark.parametrize("target", ["/healthz", "/nowhere", "/notifications", "/docs", "/%zz", "/socket.io/"])
+@pytest.mark.parametrize(
+    "target", ["/healthz", "/nowhere", "/notifications", "/docs", "/%zz", "/socket.io/", MOUNTED]
+)
 async def test_what_every_answer_carries(server: Server, target: str) -> None:
     """ "No header names the software beneath"; "every response: nosniff, no-referrer"."""
     async with wire(server) as any_:

@@ -20,7 +20,7 @@ from tidings.api.services import Services
 from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import new_id
-from tidings.domain.problem import SECURITY_HEADERS
+from tidings.domain.problem import HSTS, SECURITY_HEADERS
 from tidings.identity.peer import Headers, values
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -28,7 +28,6 @@ RawHeaders = list[tuple[bytes, bytes]]
 STILL_OPEN = frozenset({"/healthz", "/readyz", "/metrics"})
 """What is answered while draining."""
 
-_STS = (b"strict-transport-security", b"max-age=31536000")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _DRAIN_SPREAD_SECONDS = 10
 _TAKEN_OVER = "stream"
@@ -45,7 +44,7 @@ class Edge:
         self._services = services
         self._common: RawHeaders = [
             *((name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
-            *([_STS] if services.public_https else []),
+            *((name.lower().encode(), value.encode()) for name, value in _secure(services)),
             (b"cache-control", b"no-store"),
         ]
         self._cors: dict[str | None, RawHeaders] = {}
@@ -133,6 +132,10 @@ class Edge:
             request_id=scope["state"]["request_id"],
             reason=f"{scope['method']} {_template(scope)}",
         )
+
+
+def _secure(services: Services) -> list[tuple[str, str]]:
+    return [HSTS] if services.public_https else []
 
 
 def _origin(headers: Headers) -> str | None:

@@ -35,3 +35,6 @@ def headers(error: TidingsError) -> dict[str, str]:
 
 SECURITY_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 """On every response (contract, section 11)."""
+
+HSTS = ("Strict-Transport-Security", "max-age=31536000")
+"""On every response of a server whose public address is https."""

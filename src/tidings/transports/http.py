@@ -1,8 +1,9 @@
-"""The HTTP connection as clients may use it: uvicorn's protocol with the contract's limits on top.
+"""The HTTP connection as the application knows it: uvicorn's protocol with the contract's limits on top.
 
-Every connection begins here. It is answered 408, 413, 431 or 400 before an application sees anything of it,
-goes on to the application, is handed to a WebSocket, or is taken over by a stream that then writes to the
-transport itself. Routes and errors of the application are not decided here.
+It is handed the connection by ``front`` when something is asked that no mount serves. It answers 408, 413, 431
+or 400 before the application sees anything of it, goes on to the application, gives the connection back, or is
+taken over by a stream that then writes to the transport itself. Routes and errors of the application are not
+decided here.
 """
 
 import asyncio
@@ -12,52 +13,33 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import httptools
-import structlog
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import is_ssl
 
-from tidings import metrics
-from tidings.domain import problem, strictjson
 from tidings.domain.errors import ErrorCode, TidingsError
-from tidings.domain.ids import new_id
-from tidings.hub.wheel import OFF, Wheel
+from tidings.hub.wheel import OFF
+from tidings.transports.exchange import Connections, Successor
+from tidings.transports.message import HEAD_END
+from tidings.transports.site import LINGER_SECONDS, Site, half_close
 
 TAKE_OVER = "tidings.take_over"
 """The ASGI extension whose value is ``HttpProtocol.take_over``."""
 
-_LINGER_SECONDS = 2.0
-_BUSY_RETRY_SECONDS = 5
-
-_log = structlog.stdlib.get_logger("tidings.http")
-
-
-@dataclass(frozen=True, slots=True)
-class Upgrade:
-    """A WebSocket opening handshake as it was read: header names are lower case."""
-
-    transport: asyncio.Transport
-    target: bytes
-    headers: list[tuple[bytes, bytes]]
-    client: str | None
-    rest: bytes
-    connections: "Connections"
+_AHEAD = 64 * 1024
+"""Bytes that a client may send behind a request whose answer is due."""
+_FRAMING = 8
+"""Bytes on the wire for one of a body, at most: chunks of one byte each need six."""
 
 
-class Successor(Protocol):
-    """A protocol that a connection was handed to. It takes itself out of ``connections`` when it is lost."""
+class Entrance(Successor, Protocol):
+    """What a connection goes back to when the next request is not for the application."""
 
-    def shutdown(self) -> None:
-        """The server stops: end the connection soon."""
+    def adopt(self, transport: asyncio.Transport) -> None:
+        """Take the connection."""
 
-
-Connections = set[Successor]
-"""All open connections of the server, whatever became of them."""
-
-
-class Upgrader(Protocol):
-    def __call__(self, upgrade: Upgrade) -> Successor | TidingsError:
-        """Take the connection over, or say why not."""
+    def data_received(self, data: bytes) -> None:
+        """What has come of the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +51,23 @@ class TakenOver:
     connections: Connections
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bytes and seconds, as in the settings."""
-
-    connections: int
-    header_bytes: int
-    body_bytes: int
-    head_seconds: float
-    body_seconds: float
-
-
 class HttpProtocol(HttpToolsProtocol):
-    """One connection. ``wheel`` ends it when it is late; nothing of a request is buffered beyond the limits."""
+    """One connection. The wheel ends it when it is late; nothing of a request is buffered beyond the limits."""
 
     tick = OFF
 
-    def __init__(self, limits: Limits, wheel: Wheel, upgrade: Upgrader, **given: Any) -> None:
-        super().__init__(**given)
-        self._limits = limits
-        self._wheel = wheel
-        self._upgrader = upgrade
-        self._head_left = limits.header_bytes
-        self._body_left = limits.body_bytes
+    def __init__(self, site: Site, entrance: Callable[[Site], Entrance]) -> None:
+        super().__init__(**site.given)
+        self._site = site
+        self._entrance = entrance
+        self._later = b""
+        self._head_left = site.limits.header_bytes
+        self._body_left: int | None = 0
+        self._content_left = self._wire_left = 0
+        self._between = True
         self._in_head = True
         self._deadline: float | None = None
         self._refused = False
-        self._websocket = False
 
     # Not uvicorn's own, which asks the system for the local address of each connection; nobody needs it.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
@@ -104,33 +76,23 @@ class HttpProtocol(HttpToolsProtocol):
         address = transport.get_extra_info("peername")
         self.client = address[:2] if address else None
         self.scheme = "https" if is_ssl(transport) else "http"
-        self.connections.add(self)
-        if len(self.connections) > self._limits.connections:
-            self._refuse(TidingsError(ErrorCode.UNAVAILABLE, retry_after=_BUSY_RETRY_SECONDS))
-            return
-        self._expect(self._limits.head_seconds)
+        self._expect(self._site.limits.head_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._wheel.cancel(self)
+        self._site.wheel.cancel(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        while data and not self._refused and not self.transport.is_closing():
-            part = data
-            if self._in_head:
-                part = data[: self._head_left]
-                self._head_left -= len(part)
-            data = data[len(part) :]
-            self._feed(part, data)
-            if self._in_head and self._head_left <= 0 and not self._refused:
-                self._refuse(TidingsError(ErrorCode.HEADERS_TOO_LARGE))
+        if not self._refused:
+            self._later += data
+            self._advance()
 
     def due(self, now: float) -> float | None:
         if self._deadline is not None and now < self._deadline:
             return self._deadline
         if self._deadline is None or self.transport.is_closing():
             return None
-        if self._refused or (self._in_head and self._head_left == self._limits.header_bytes):
+        if self._refused or self._between:
             self.transport.close()
         else:
             self._refuse(TidingsError(ErrorCode.REQUEST_TIMEOUT))
@@ -148,102 +110,149 @@ class HttpProtocol(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             raise ConnectionResetError
-        if self.pipeline:
+        if self._later or self._refused:
             raise TidingsError(ErrorCode.MALFORMED, detail="a request behind a stream")
         self.cycle.response_started = True
         self.cycle.response_complete = True
         self._leave(successor)
         self.flow.resume_reading()
-        connections: Any = self.connections
-        return TakenOver(self.transport, self.server_state.default_headers, connections)
+        return TakenOver(self.transport, self.server_state.default_headers, self._site.connections)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head = True
-        self._body_left = self._limits.body_bytes
-        self._expect(self._limits.head_seconds)
+        self._between = False
+        self._expect(self._site.limits.head_seconds)
         extensions: Any = {TAKE_OVER: self.take_over}
         self.scope["extensions"] = extensions
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head they are trailers, which nobody asks for.
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
         self._in_head = False
-        self._websocket = super()._should_upgrade()
-        if self._websocket and self.parser.should_upgrade():
-            super().on_headers_complete()
-            return
-        used = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if used > self._limits.header_bytes:
-            self._refuse(TidingsError(ErrorCode.HEADERS_TOO_LARGE))
-            return
-        if self._announced() > self._limits.body_bytes:
+        limits = self._site.limits
+        self._body_left = self._announced()
+        self._content_left = limits.body_bytes
+        self._wire_left = _FRAMING * limits.body_bytes + limits.header_bytes
+        if self.parser.should_upgrade() and self._get_upgrade() == b"websocket":
+            self._refuse(TidingsError(ErrorCode.NOT_FOUND, detail="an upgrade"))
+        elif self.parser.should_upgrade() and self._body_left != 0:
+            # The parser passes over other upgrades (RFC 9110, section 7.8), but over their bodies as well.
+            self._refuse(TidingsError(ErrorCode.MALFORMED, detail="an upgrade with a body"))
+        elif self._body_left is not None and self._body_left > limits.body_bytes:
             self._refuse(TidingsError(ErrorCode.PAYLOAD_TOO_LARGE))
-            return
-        self._expect(self._limits.body_seconds)
-        super().on_headers_complete()
+        else:
+            self._expect(limits.body_seconds)
+            super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        self._body_left -= len(body)
-        if self._refused:
-            return
-        if self._body_left < 0:
+        self._content_left -= len(body)
+        if self._content_left < 0:
             self._refuse(TidingsError(ErrorCode.PAYLOAD_TOO_LARGE))
-            return
-        super().on_body(body)
+        if not self._refused:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._deadline = None
-        self._head_left = self._limits.header_bytes
+        self._head_left = self._site.limits.header_bytes
+        self._between = True
         self._in_head = True
         if not self._refused:
             super().on_message_complete()
 
-    def _should_upgrade(self) -> bool:
-        # Uvicorn asks three times a request; the headers are read once.
-        return self._websocket
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._later:
+            self.loop.call_soon(self._advance)
 
-    def _feed(self, part: bytes, later: bytes) -> None:
+    def _advance(self) -> None:
+        """Go as far as there are bytes, one request at a time: what comes behind it waits for its answer."""
+        while self._later and not self._refused and not self.transport.is_closing():
+            if self._between and (not self._answered() or self._goes_back()):
+                break
+            used = self._read(self._later)
+            self._later = self._later[used:]
+            if self._in_head and not self._between and len(self._later) >= self._head_left:
+                self._refuse(TidingsError(ErrorCode.HEADERS_TOO_LARGE))
+            if not used:
+                break
+        if len(self._later) > _AHEAD:
+            self.flow.pause_reading()
+
+    def _answered(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _goes_back(self) -> bool:
+        """Whether the next request is not for the application; then the connection is no longer here."""
+        # Empty lines before a request are passed over (RFC 9112, section 2.2).
+        data = self._later = self._later.lstrip(b"\r\n")
+        if self._site.mount(data) is None and not self._site.undecided(data):
+            return False
+        self._later = b""
+        entrance = self._entrance(self._site)
+        self._leave(entrance)
+        entrance.adopt(self.transport)
+        entrance.data_received(data)
+        return True
+
+    def _read(self, data: bytes) -> int:
+        """Show the parser what certainly belongs to this request; return how many bytes that was."""
+        if not self._in_head and self._body_left is None:
+            return self._read_lines(data)
+        if self._in_head:
+            end = data.find(HEAD_END) + len(HEAD_END)
+            # Line ends may be the beginning of the head's end.
+            part = data[:end] if end >= len(HEAD_END) else data.rstrip(b"\r\n")
+            part = part[: self._head_left]
+            self._head_left -= len(part)
+        else:
+            assert self._body_left is not None
+            part = data[: self._body_left]
+            self._body_left -= len(part)
+        self._feed(part)
+        return len(part)
+
+    def _read_lines(self, data: bytes) -> int:
+        """A body in chunks, of which only the parser knows where it ends: with a line."""
+        used = 0
+        for line in data.splitlines(keepends=True):
+            if self._between or self._refused:
+                break
+            self._wire_left -= len(line)
+            if self._wire_left < 0:
+                self._refuse(TidingsError(ErrorCode.PAYLOAD_TOO_LARGE))
+                break
+            self._feed(line)
+            used += len(line)
+        return used
+
+    def _feed(self, part: bytes) -> None:
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(part)
-        except httptools.HttpParserUpgrade as upgrade:
-            rest = part[upgrade.args[0] :]
-            if self._refused:
-                return
-            if self._should_upgrade():
-                self._upgrade(rest + later)
-            elif rest:
-                # An upgrade to anything else is passed over (RFC 9110, section 7.8): the next request follows.
-                self._feed(rest, later)
+        except httptools.HttpParserUpgrade:
+            pass  # The next request follows.
         except httptools.HttpParserError as fault:
             if not self._refused:
                 self._refuse(TidingsError(ErrorCode.MALFORMED, detail=type(fault).__name__))
 
-    def _upgrade(self, rest: bytes) -> None:
-        pipelined = self.cycle is not None and not self.cycle.response_complete
-        if pipelined or self.scope["method"] != "GET":
-            self._refuse(TidingsError(ErrorCode.MALFORMED, detail="an upgrade behind a request, or no GET"))
-            return
-        address = self.client[0] if self.client else None
-        connections: Any = self.connections
-        upgrade = Upgrade(self.transport, self.url, self.headers, address, rest, connections)
-        successor = self._upgrader(upgrade)
-        if isinstance(successor, TidingsError):
-            self._refuse(successor)
-        else:
-            self._leave(successor)
-
-    def _announced(self) -> int:
+    def _announced(self) -> int | None:
+        """Bytes of the body; None if it comes in chunks."""
         for name, value in self.headers:
-            if name == b"content-length" and value.isdigit():
+            if name == b"content-length":
                 return int(value)
+            if name == b"transfer-encoding":
+                return None
         return 0
 
     def _expect(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
-        self._wheel.schedule(self, self._deadline)
+        self._site.wheel.schedule(self, self._deadline)
 
     def _leave(self, successor: Any) -> None:
-        self._wheel.cancel(self)
+        self._site.wheel.cancel(self)
         self._deadline = None
         self._unset_keepalive_if_required()
         self.connections.discard(self)
@@ -257,41 +266,15 @@ class HttpProtocol(HttpToolsProtocol):
     def _refuse(self, error: TidingsError) -> None:
         """Answer, read on for a moment so that the answer arrives, and close."""
         self._refused = True
-        request_id = new_id()
-        metrics.refusals.labels("http", error.code.name).inc()
-        _log.info(
-            "request refused",
-            code=error.code.name,
-            requestId=request_id,
-            ip=self.client[0] if self.client else None,
-            detail=error.detail,
-        )
-        if self.cycle is not None and not self.cycle.response_complete:
+        self._later = b""
+        answer = self._site.refusal(error, self.client[0] if self.client else None)
+        if not self._answered():
             started = self.cycle.response_started
             self.cycle.disconnected = True
             self.cycle.message_event.set()
             if started:
                 self.transport.close()
                 return
-        self.transport.write(self._answer(error, request_id))
-        self.transport.write_eof() if self.transport.can_write_eof() else self.transport.close()
-        self._expect(_LINGER_SECONDS)
-
-    def _answer(self, error: TidingsError, request_id: str) -> bytes:
-        body = strictjson.dumps(problem.problem(error, request_id))
-        lines = [
-            *(f"{name}: {value}".encode() for name, value in problem.headers(error).items()),
-            *(name + b": " + value for name, value in self.server_state.default_headers),
-            b"Content-Length: %d" % len(body),
-            b"Connection: close",
-        ]
-        return STATUS_LINE[error.code.status] + b"\r\n".join(lines) + b"\r\n\r\n" + body
-
-
-def factory(limits: Limits, wheel: Wheel, upgrade: Upgrader) -> Callable[..., HttpProtocol]:
-    """What uvicorn's ``http=`` is given."""
-
-    def make(**given: Any) -> HttpProtocol:
-        return HttpProtocol(limits, wheel, upgrade, **given)
-
-    return make
+        self.transport.write(answer)
+        half_close(self.transport)
+        self._expect(LINGER_SECONDS)

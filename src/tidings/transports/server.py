@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from tidings.hub.wheel import Wheel
-from tidings.transports.http import Limits, Upgrader, factory
-from tidings.transports.socketio.websocket import WebSocket
+from tidings.transports.exchange import Mount
+from tidings.transports.front import factory
+from tidings.transports.site import Limits
 
 _BACKLOG = 4096
 _GRACE_SECONDS = 10
@@ -75,16 +76,26 @@ def _spare_the_collector() -> None:
 
 
 def configure(
-    app: ASGIApp, *, host: str, port: int, limits: Limits, wheel: Wheel, upgrade: Upgrader
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    wheel: Wheel,
+    mounts: Mapping[bytes, Mount],
+    https: bool = False,
 ) -> uvicorn.Config:
-    """Uvicorn's configuration. The application has no lifespan: whoever builds it starts and ends it."""
+    """Uvicorn's configuration. The application has no lifespan: whoever builds it starts and ends it.
+
+    ``mounts`` are asked below their paths, the application everywhere else. ``https``: that is how clients come.
+    """
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=factory(limits, wheel, upgrade),  # type: ignore[arg-type]  # a factory is called like the class
-        ws=WebSocket,
+        http=factory(limits, wheel, mounts, https=https),  # type: ignore[arg-type]  # a factory is called like the class
+        ws="none",
         lifespan="off",
         interface="asgi3",
         log_config=None,
