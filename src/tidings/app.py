@@ -32,6 +32,8 @@ from tidings.delivery.audit import SecurityLog
 from tidings.delivery.drain import release
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import once
+from tidings.delivery.records import LocalRecords
+from tidings.delivery.recovery import Recovery
 from tidings.delivery.relay import Relay
 from tidings.delivery.subscribe import Subscriptions
 from tidings.domain.audit import SecurityEvent
@@ -52,10 +54,12 @@ from tidings.store import audit as audit_store
 from tidings.store import migrate
 from tidings.store.database import Database
 from tidings.transports.background import Background
-from tidings.transports.http import Limits as WireLimits
 from tidings.transports.server import Server, configure
-from tidings.transports.socketio.connection import Terms
-from tidings.transports.socketio.endpoint import Doorkeeper, Endpoint
+from tidings.transports.site import Limits as WireLimits
+from tidings.transports.socketio.connection import Terms as SocketTerms
+from tidings.transports.socketio.conversation import Conversation, Offer
+from tidings.transports.socketio.door import Door, Doorkeeper
+from tidings.transports.socketio.endpoint import PATH, Endpoint
 from tidings.transports.socketio.notifications import NAMESPACE, Notifications
 from tidings.transports.socketio.notifications import Services as SocketServices
 from tidings.transports.sse.endpoint import Services as StreamServices
@@ -91,7 +95,7 @@ class Node:
         self.subscriptions = Subscriptions(self.hub, self.broker, self.relay, self.jobs.get)
         self.wheel = Wheel(time.monotonic(), resolution=_TICK_SECONDS)
         self.background = Background()
-        self.sockets = Endpoint(self._socket_terms, self._door(), self.security)
+        self.sockets = self._sockets()
         self.streams = Streams(self._stream_services(), self._stream_terms)
         self.api = build_api(self._api_services(), self.streams.routes())
         self._stack = AsyncExitStack()
@@ -142,7 +146,8 @@ class Node:
             port=settings.port,
             limits=limits,
             wheel=self.wheel,
-            upgrade=self.sockets,
+            mounts={PATH: self.sockets},
+            https=settings.public_https,
         )
         await Server(config, self.drain, ready).serve()
 
@@ -155,6 +160,7 @@ class Node:
         await release(sessions, self.settings.drain_seconds, hurry)
         if handing_back is not None:
             await handing_back
+        self.sockets.close()
         await self.relay.flushed()
 
     async def _drain_worker(self, hurry: asyncio.Event) -> None:
@@ -202,7 +208,7 @@ class Node:
             draining=lambda: self.draining,
             metrics_open=not settings.production,
             metrics_token=None if token is None else token.get_secret_value(),
-            public_https=settings.public_url.startswith("https://"),
+            public_https=settings.public_https,
             max_body_bytes=settings.max_body_bytes,
             max_json_depth=settings.max_json_depth,
         )
@@ -217,42 +223,48 @@ class Node:
     async def _broker_works(self) -> bool:
         return self.broker.healthy()
 
-    def _door(self) -> Doorkeeper:
-        settings = self.settings
-        return Doorkeeper(
-            origins=self.identity.origins,
-            peers=self.identity.peers,
-            bucket=TokenBucket(settings.handshake_rate, settings.handshake_rate),
-            slots=self.identity.addresses,
-            per_ip=settings.max_connections_per_ip,
-            outbox_bytes=settings.outbox_bytes,
-            draining=lambda: self.draining,
-        )
-
-    def _socket_terms(self, endpoint: Endpoint) -> Terms:
+    def _sockets(self) -> Endpoint:
         settings = self.settings
         services = SocketServices(
             authenticator=self.identity.authenticator,
-            subscriptions=self.subscriptions,
+            recovery=Recovery(self.subscriptions, LocalRecords(), jobs=settings.max_streams_per_user),
             inbox=self.inbox,
             limiter=self.identity.socket_limiter,
             slots=self.identity.users,
             per_user=settings.max_connections_per_user,
             audit=self.security,
+            reformat=self.hub.reformat,
         )
-        return Terms(
+        offer = Offer(
             namespaces={NAMESPACE: Notifications(services)},
             names=frozenset({NAMESPACE}),
-            wheel=self.wheel,
             spawn=self.background.spawn,
-            ended=endpoint.ended,
+            max_attachments=0,
+        )
+        terms = SocketTerms(
+            wheel=self.wheel,
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_timeout,
             connect_timeout=settings.auth_timeout,
             write_timeout=settings.write_timeout,
             lifetime=settings.connection_lifetime,
             max_payload=settings.max_message_bytes,
-            max_attachments=0,
+            outbox_bytes=settings.outbox_bytes,
+        )
+        return Endpoint(partial(Conversation, offer), terms, Door(self._doorkeeper(), self.security))
+
+    def _doorkeeper(self) -> Doorkeeper:
+        settings = self.settings
+        return Doorkeeper(
+            path=PATH,
+            origins=self.identity.origins,
+            peers=self.identity.peers,
+            bucket=TokenBucket(settings.handshake_rate, settings.handshake_rate),
+            slots=self.identity.addresses,
+            per_ip=settings.max_connections_per_ip,
+            capacity=settings.max_connections,
+            allow_v3=settings.allow_eio3,
+            draining=lambda: self.draining,
         )
 
     def _stream_services(self) -> StreamServices:

@@ -117,7 +117,9 @@ class Settings(BaseSettings):
     )
     max_connections_per_user: int = Field(20, ge=1, description="open connections per user, cluster-wide")
     max_connections_per_ip: int = Field(200, ge=1, description="connections and streams per address")
-    max_streams_per_user: int = Field(100, ge=1, description="SSE streams per user, cluster-wide")
+    max_streams_per_user: int = Field(
+        100, ge=1, description="SSE streams per user, cluster-wide; job subscriptions per socket"
+    )
     max_message_bytes: int = Field(64 * 1024, ge=1024, description="largest message from a socket, bytes")
     max_body_bytes: int = Field(256 * 1024, ge=1024, description="largest HTTP body, bytes")
     max_header_bytes: int = Field(16 * 1024, ge=1024, description="request line and headers, bytes")
@@ -126,6 +128,7 @@ class Settings(BaseSettings):
     handshake_rate: int = Field(500, ge=1, description="handshakes per second and process")
     handshake_timeout: float = Field(10, gt=0, description="seconds for a connection to say something whole")
     body_timeout: float = Field(30, gt=0, description="seconds for a request body to be complete")
+    allow_eio3: bool = Field(True, description="let clients of Socket.IO 2 in (Engine.IO 3)")
     auth_timeout: float = Field(10, gt=0, description="seconds to authenticate after opening")
     ping_interval: float = Field(25, gt=0, description="seconds between pings")
     ping_timeout: float = Field(20, gt=0, description="seconds to answer a ping")
@@ -212,6 +215,11 @@ class Settings(BaseSettings):
     @property
     def production(self) -> bool:
         return self.env is Environment.PRODUCTION
+
+    @property
+    def public_https(self) -> bool:
+        """Whether clients reach the server by https."""
+        return self.public_url.startswith("https://")
 
     @property
     def database(self) -> str:

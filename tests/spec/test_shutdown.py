@@ -1,6 +1,7 @@
 """Contract, sections 5, 7, 9 and 11: what becomes of clients, jobs and notifications when a server goes away."""
 
 import asyncio
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from tests.support.sockets import opened, ready
 from tests.support.streams import read, start_job, streaming
 
 NOTE = {"title": "Hello", "content": "News."}
+POLLING = {"EIO": "4", "transport": "polling"}
 SETTINGS = {"drain_seconds": 1, "job_lease_seconds": 1}
 
 
@@ -60,6 +62,32 @@ async def test_clients_are_told(server: Server) -> None:
         await stranger.closing(seconds=5)
         assert not stranger.heard
     assert await ended(server) == 0
+
+
+async def test_polling_clients_are_told(server: Server) -> None:
+    """ "clients told and released": a pending poll ends with a close packet, let in or not, and holds up nothing."""
+    user = await server.person()
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as http:
+
+        async def poll(sid: str) -> str:
+            return (await http.get("/socket.io/", params={**POLLING, "sid": sid})).text
+
+        async def opening() -> str:
+            packet = (await http.get("/socket.io/", params=POLLING)).text
+            return str(json.loads(packet[1:])["sid"])
+
+        stranger, sid = await opening(), await opening()
+        connect = "40/notifications," + json.dumps({"token": user.token})
+        await http.post("/socket.io/", params={**POLLING, "sid": sid}, content=connect)
+        assert "notification:ready" in await poll(sid)
+        polls = asyncio.gather(poll(stranger), poll(sid))
+        server.child.send(signal.SIGTERM)
+        unknown, told = await polls
+        assert unknown == "1"
+        assert "system:draining" in told
+        with suppress(httpx.HTTPError):
+            assert (await poll(sid)).endswith("\x1e1")
+        assert await ended(server) == 0
 
 
 async def test_nothing_new_while_draining(server: Server) -> None:

@@ -102,14 +102,19 @@ def test_upgrade_of_something_else(server: Server, target: str, status: int) -> 
         {"Sec-WebSocket-Key": None},
         {"Sec-WebSocket-Key": "short"},
         {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ== x"},
-        {"Sec-WebSocket-Version": "8"},
-        {"Sec-WebSocket-Version": None},
     ],
 )
 def test_broken_opening_handshakes(server: Server, changes: dict[str, str | None]) -> None:
     """An opening handshake that RFC 6455, section 4.2, does not allow is answered with a problem."""
     answer = upgrade(server, changes=changes)
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+@pytest.mark.parametrize("version", ["8", "", None])
+def test_another_version_of_websocket(server: Server, version: str | None) -> None:
+    """RFC 6455, section 4.4: the server "MUST respond with a Sec-WebSocket-Version header" that it speaks."""
+    answer = upgrade(server, changes={"Sec-WebSocket-Version": version})
+    assert (answer.status_code, answer.headers["Sec-WebSocket-Version"]) == (426, "13")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])

@@ -120,7 +120,7 @@ def _quoted(body: Mapping[str, object]) -> str:
 def _socket(visitor: Visitor, url: str) -> str:
     script = (
         'const {io} = require("socket.io-client"); '
-        f'io("{url}/notifications", {{transports: ["websocket"], auth: {{token: process.argv[1]}}}})'
+        f'io("{url}/notifications", {{auth: {{token: process.argv[1]}}}})'
         ".onAny((event, data) => console.log(event, data))"
     )
     return f"node -e {shlex.quote(script)} {visitor.token}"

@@ -27,9 +27,10 @@ Group = tuple[Format, TenantId]
 class _Audience:
     """The sessions of one channel, grouped by what they are written to alike."""
 
-    __slots__ = ("groups", "heard_at", "subscribed")
+    __slots__ = ("channel", "groups", "heard_at", "subscribed")
 
-    def __init__(self) -> None:
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
         self.heard_at = 0.0
         self.groups: dict[Group, set[Session]] = {}
         self.subscribed: asyncio.Future[None] | None = None
@@ -75,14 +76,11 @@ class Hub:
             await self._look(tenant)
         if not session.channels:
             self._enter(session)
-        for channel in wanted:
-            session.channels.append(channel)
-            audience = self._audiences.setdefault(channel, _Audience())
-            audience.groups.setdefault(session.group, set()).add(session)
-            self._deserted.discard(channel)
+        audiences = [self._admit(session, channel) for channel in wanted]
         try:
-            await self._hear(wanted)
-            return Cursor(await self._locate(tenant), await self._locate(GLOBAL_TENANT))
+            await self._hear(audiences)
+            await self._look(tenant)
+            return Cursor(self._seen[tenant], self._seen[GLOBAL_TENANT])
         except BaseException:
             self.leave(session, wanted)
             raise
@@ -102,6 +100,19 @@ class Hub:
                 self._deserted.add(channel)
             if not session.channels:
                 self._exit(session)
+
+    def reformat(self, session: Session, wire_format: Format) -> None:
+        """Write to a session in another way from now on."""
+        for channel in session.channels:
+            groups = self._audiences[channel].groups
+            group = groups[session.group]
+            group.discard(session)
+            if not group:
+                del groups[session.group]
+        session.format = wire_format
+        session.group = (wire_format, session.principal.tenant_id)
+        for channel in session.channels:
+            self._audiences[channel].groups.setdefault(session.group, set()).add(session)
 
     async def tidy(self) -> None:
         """Unsubscribe from what nobody hears any more. Called now and then, so that reconnects cost nothing."""
@@ -129,6 +140,8 @@ class Hub:
 
     def flush(self) -> None:
         """Write what has been taken. Before a session joins and is released, so that nothing older comes later."""
+        if not self._pending:
+            return
         pending, self._pending = self._pending, []
         for channel, run in groupby(pending, key=lambda published: published.channel):
             self._fan_out(channel, list(run))
@@ -151,29 +164,43 @@ class Hub:
             del self._present[tenant]
 
     async def _look(self, tenant: TenantId) -> None:
-        """Learn where a tenant stands that this node has not heard of; what was heard meanwhile is newer."""
-        own, everyone = await self._locate(tenant), await self._locate(GLOBAL_TENANT)
-        self._seen.setdefault(tenant, own)
-        self._seen.setdefault(GLOBAL_TENANT, everyone)
+        """Learn where the counters stand: they went on while nobody here heard the channels that moved them.
 
-    async def _hear(self, channels: Collection[Channel]) -> None:
-        audiences = {channel: self._audiences[channel] for channel in channels}
-        fresh = [channel for channel, audience in audiences.items() if audience.subscribed is None]
+        What is up to there has been delivered, and is written first, so that no cursor runs ahead of it.
+        """
+        for name in (tenant, GLOBAL_TENANT):
+            position = await self._locate(name)
+            self.flush()
+            seen = self._seen.get(name)
+            if seen is None or seen.epoch != position.epoch or seen.offset < position.offset:
+                self._seen[name] = position
+
+    def _admit(self, session: Session, channel: Channel) -> _Audience:
+        """Put a session among those who hear a channel."""
+        session.channels.append(channel)
+        audience = self._audiences.get(channel)
+        if audience is None:
+            audience = self._audiences[channel] = _Audience(channel)
+        audience.groups.setdefault(session.group, set()).add(session)
+        return audience
+
+    async def _hear(self, audiences: Collection[_Audience]) -> None:
+        fresh = [audience for audience in audiences if audience.subscribed is None]
         if fresh:
             await self._begin(fresh)
-        for audience in audiences.values():
+        for audience in audiences:
             if audience.subscribed is not None and not audience.subscribed.done():
                 await asyncio.shield(audience.subscribed)
 
-    async def _begin(self, channels: list[Channel]) -> None:
+    async def _begin(self, audiences: Collection[_Audience]) -> None:
         begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for channel in channels:
-            self._audiences[channel].subscribed = begun
+        for audience in audiences:
+            audience.subscribed = begun
         try:
-            await self._subscribe(channels)
+            await self._subscribe([audience.channel for audience in audiences])
         except BaseException as fault:
-            for channel in channels:
-                self._audiences[channel].subscribed = None
+            for audience in audiences:
+                audience.subscribed = None
             begun.set_exception(ConnectionError("subscribing failed"))
             begun.exception()
             raise fault from None
@@ -191,10 +218,11 @@ class Hub:
             failed += write_all(sessions, frames)
             metrics.deliveries.inc(len(sessions) * len(events))
         for session in failed:
-            reason = CloseReason.SLOW_CONSUMER if session.outbox.congested else CloseReason.TRANSPORT_LOST
+            reason = CloseReason.SLOW_CONSUMER if session.outbox.full else CloseReason.TRANSPORT_LOST
             session.wire.close(reason)
         if events[-1].event.klass is EventClass.FINAL:
             for session in [s for sessions in audience.groups.values() for s in sessions]:
+                self.leave(session, [channel])
                 session.wire.finished(channel)
 
     def _encode(self, events: list[Published], wire_format: Format, tenant: TenantId) -> list[Frame]:

@@ -6,7 +6,7 @@ order until ``limit`` bytes, and then the session has to be closed. Nothing here
 
 import asyncio
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from tidings import metrics
@@ -45,7 +45,7 @@ class Outbox:
         self._mark = (0.0, -1)
         self.fd = -1
 
-    def attach(self, transport: asyncio.Transport) -> None:
+    def attach(self, transport: asyncio.WriteTransport) -> None:
         """Send through this transport from now on."""
         transport.set_write_buffer_limits(high=0)
         self._transport = transport
@@ -53,10 +53,34 @@ class Outbox:
         if self._held is None:
             self.fd = self._direct
 
+    def move(self, transport: asyncio.WriteTransport, convert: Callable[[bytes], bytes]) -> None:
+        """Go on through another transport. What waits here goes with it, turned into the other's bytes."""
+        if self._held is not None:
+            self._queued -= sum(len(frame.data) for frame in self._held)
+            self._held = [frame._replace(data=convert(frame.data)) for frame in self._held]
+            self._queued += sum(len(frame.data) for frame in self._held)
+        waiting = self.take()
+        self.attach(transport)
+        if waiting:
+            self._push(convert(waiting))
+
+    def take(self) -> bytes:
+        """Everything that waits, which is then no longer here. What is held stays."""
+        waiting = b"".join(self._queue.values()) if self._queue else b""
+        if self._queue is not None:
+            self._account(-len(waiting))
+            self._queue = None
+        return waiting
+
     @property
     def congested(self) -> bool:
         """Whether bytes wait for the link."""
         return self._queue is not None
+
+    @property
+    def full(self) -> bool:
+        """Whether more waits than may."""
+        return self.waiting > self._limit
 
     @property
     def waiting(self) -> int:
@@ -72,14 +96,11 @@ class Outbox:
 
     def offer(self, frames: Sequence[Frame]) -> bool:
         """Take events on the slow way. False: they do not fit; close the session."""
-        if self._held is not None:
-            self._held.extend(frames)
-            self._queued += sum(len(frame.data) for frame in frames)
-            return self.waiting <= self._limit
-        if self._queue is None:
-            self._push(b"".join([frame.data for frame in frames]))
-            return True
-        return all(self._enqueue(_slot(frame), frame.data) for frame in frames)
+        if self._held is None:
+            return self._let_go(frames)
+        self._held.extend(frames)
+        self._queued += _size(frames)
+        return self.waiting <= self._limit
 
     def hold(self) -> None:
         """Keep what channels bring until ``release``; what ``send`` is given still goes out."""
@@ -87,15 +108,32 @@ class Outbox:
             self._held = []
             self.fd = -1
 
-    def release(self, after: Cursor, channels: Collection[Channel]) -> bool:
-        """Let go of what was held, but for what ``channels`` brought up to ``after``. False: it does not fit."""
-        held = self._held or []
-        self._held = None
-        self._queued -= sum(len(frame.data) for frame in held)
+    def pass_on(self, upto: Cursor, told: Collection[Channel]) -> bool:
+        """Let go of what came up to ``upto``, and hold on to the rest. False: it does not fit.
+
+        What ``told`` brought up to there is forgotten: the caller tells of it next. So a session that hears
+        other channels already is told of the new ones in its turn, and no position overtakes another.
+        """
+        if self._held is None:
+            return True
+        held, self._held = self._held, []
+        due = []
+        for frame in held:
+            if frame.offset > _seen(upto, frame.channel):
+                self._held.append(frame)
+            elif frame.channel not in told:
+                due.append(frame)
+        self._queued -= _size(held) - _size(self._held)
+        return self._let_go(due)
+
+    def release(self, upto: Cursor, told: Collection[Channel]) -> bool:
+        """Hold no longer. What ``told`` brought up to ``upto`` is forgotten. False: the rest does not fit."""
+        fits = self.pass_on(upto, told)
+        held, self._held = self._held or [], None
+        self._queued -= _size(held)
         if self._queue is None:
             self.fd = self._direct
-        news = [f for f in held if f.channel not in channels or f.offset > _seen(after, f.channel)]
-        return self.offer(news) if news else True
+        return self._let_go(held) and fits
 
     def take_rest(self, data: bytes) -> None:
         """What a direct write did not get rid of."""
@@ -129,6 +167,14 @@ class Outbox:
         self._queue = None
         self._held = None
         self._queued = 0
+
+    def _let_go(self, frames: Sequence[Frame]) -> bool:
+        if not frames:
+            return True
+        if self._queue is None:
+            self._push(b"".join([frame.data for frame in frames]))
+            return True
+        return all(self._enqueue(_slot(frame), frame.data) for frame in frames)
 
     def _push(self, data: bytes) -> None:
         if self._direct < 0:
@@ -239,10 +285,15 @@ class _Nowhere(asyncio.WriteTransport):
 _NOWHERE = _Nowhere()
 
 
-def _descriptor(transport: asyncio.Transport) -> int:
-    if transport.get_extra_info("ssl_object") is not None:
+def _descriptor(transport: asyncio.WriteTransport) -> int:
+    socket = transport.get_extra_info("socket")
+    if socket is None or transport.get_extra_info("ssl_object") is not None:
         return -1
-    return int(transport.get_extra_info("socket").fileno())
+    return int(socket.fileno())
+
+
+def _size(frames: Iterable[Frame]) -> int:
+    return sum(len(frame.data) for frame in frames)
 
 
 def _slot(frame: Frame) -> object:

@@ -139,6 +139,23 @@ async def test_an_event_is_encoded_once_per_format_and_tenant(house: House) -> N
     assert (form.encoded, other_form.encoded) == (1, 1)
 
 
+async def test_a_session_may_be_written_to_in_another_way(house: House) -> None:
+    """After an upgrade a session gets what follows in its new carrier's bytes, once, and others do not notice."""
+    before, after = Plain(), Plain()
+    ann, bob = await house.joined("ann", ACME, before), await house.joined("bob", ACME, before)
+    await house.publish((tenant_channel(ACME), b"one"))
+    await ann.hears(b"one@1.0;")
+    house.hub.reformat(ann.session, after)
+    await house.publish((tenant_channel(ACME), b"two"))
+    await ann.hears(b"two@2.0;")
+    await bob.hears(b"one@1.0;two@2.0;")
+    assert (before.encoded, after.encoded) == (2, 1)
+    assert ann.link.nothing_there()
+    house.hub.leave(ann.session)
+    house.hub.leave(bob.session)
+    assert len(house.hub) == 0
+
+
 async def test_who_left_hears_nothing(house: House) -> None:
     """Leaving takes effect at once, for events of the same turn included."""
     ann, bob = await house.joined("ann"), await house.joined("bob")
@@ -185,6 +202,27 @@ async def test_a_held_session_is_told_what_came_behind_its_cursor(house: House) 
     await ann.hears(b"behind@2.0;")
 
 
+async def test_a_cursor_never_goes_back(house: House) -> None:
+    """What was published while nobody here heard it counts for those who joined behind it."""
+    ann, bob = await house.client("ann"), await house.joined("bob")
+    await house.publish((ann.channels[0], b"before"))
+    ann.session.outbox.hold()
+    cursor = await house.hub.join(ann.session, ann.channels)
+    assert cursor.tenant.offset == 1
+    assert ann.session.outbox.release(cursor, ann.channels)
+    await house.publish((GLOBAL_CHANNEL, b"all"), (ann.channels[0], b"own"))
+    await ann.hears(b"all@1.1;own@2.1;")
+    await bob.hears(b"all@1.1;")
+
+
+async def test_a_cursor_never_runs_ahead(house: House) -> None:
+    """Somebody's join moves nobody past what was published before it and has not been written yet."""
+    ann, bob = await house.joined("ann"), await house.client("bob")
+    await house.publish((GLOBAL_CHANNEL, b"all"), (ann.channels[0], b"own"))
+    await house.hub.join(bob.session, bob.channels)
+    await ann.hears(b"all@0.1;own@1.1;")
+
+
 async def test_failing_to_subscribe_leaves_nothing_behind(house: House) -> None:
     """Whoever could not join is in no channel, and the next attempt subscribes anew."""
 
@@ -226,6 +264,7 @@ async def test_a_channels_end_is_told_to_its_sessions(house: House) -> None:
     await house.broker.publish([(channel, Event("job:event", b"done", EventClass.FINAL))])
     await ann.hears(b"done@1.0;")
     assert ann.over == [channel]
+    assert channel not in ann.session.channels
 
 
 async def test_a_full_outbox_closes_its_session_alone(house: House) -> None:

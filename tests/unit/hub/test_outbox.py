@@ -157,6 +157,39 @@ async def test_the_cursor_is_for_the_channels_that_were_joined() -> None:
         assert await to.read(7) == b"<inbox>"
 
 
+async def test_what_others_brought_goes_before_what_is_told() -> None:
+    """A session that joins a job while it hears its inbox is told of both in the order of positions."""
+    async with link() as to:
+        outbox = attached(to)
+        outbox.hold()
+        before = [frame(b"<inbox5>", USER, 5), frame(b"<job6>", JOB, 6), frame(b"<all2>", GLOBAL_CHANNEL, 2)]
+        behind = [frame(b"<inbox8>", USER, 8), frame(b"<job9>", JOB, 9), frame(b"<all3>", GLOBAL_CHANNEL, 3)]
+        assert write_all([Holder(outbox)], [*before, *behind]) == []
+        assert outbox.pass_on(cursor(7, everyone=2), {JOB})
+        assert outbox.fd == -1
+        assert outbox.send(b"<snapshot7>")
+        assert write_all([Holder(outbox)], [frame(b"<inbox10>", USER, 10)]) == []
+        assert outbox.release(cursor(7, everyone=2), {JOB})
+        expected = b"<inbox5><all2><snapshot7><inbox8><job9><all3><inbox10>"
+        assert await to.read(len(expected)) == expected
+        assert (outbox.waiting, outbox.fd >= 0) == (0, True)
+
+
+async def test_what_others_brought_has_to_fit() -> None:
+    """Passing on is bounded as everything is, and so is what is still held."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to, limit=512 * 1024)
+        congest(outbox)
+        room = 512 * 1024 - outbox.waiting
+        outbox.hold()
+        assert outbox.offer([frame(b"h" * (room // 2), USER, 1), frame(b"h" * (room // 3), USER, 9)])
+        waiting = outbox.waiting
+        assert outbox.pass_on(cursor(5), ())
+        assert outbox.waiting == waiting
+        assert not outbox.offer([frame(b"h" * room, USER, 10)])
+        assert not outbox.release(cursor(5), ())
+
+
 async def test_holding_is_bounded_too() -> None:
     """A session that joins for ever does not collect for ever."""
     async with link() as to:
@@ -164,6 +197,23 @@ async def test_holding_is_bounded_too() -> None:
         outbox.hold()
         assert outbox.offer([frame(b"h" * 90_000)])
         assert not outbox.offer([frame(b"h" * 20_000)])
+
+
+async def test_moving_takes_along_what_waits_and_what_is_held() -> None:
+    """Another transport goes on where the first has stopped, in its own bytes and in order."""
+    async with link(send_buffer=4096) as slow, link() as quick:
+        outbox = attached(slow)
+        congest(outbox)
+        assert outbox.offer([frame(b"waits "), frame(b"too ", JOB, 2)])
+        outbox.hold()
+        assert outbox.offer([frame(b"held ", USER, 3)])
+        outbox.move(quick.transport, bytes.upper)
+        assert not outbox.congested
+        assert outbox.send(b"said ")
+        assert outbox.release(cursor(2), [USER])
+        assert outbox.send(b"last")
+        assert await quick.read(24) == b"WAITS TOO said HELD last"
+        assert outbox.fd >= 0
 
 
 async def test_a_broken_connection_is_reported_and_harms_no_other() -> None:
@@ -204,6 +254,7 @@ async def test_nothing_is_written_after_closing() -> None:
         assert outbox.fd == -1
         assert outbox.send(b"late")
         assert write_all([Holder(outbox)], [frame(b"late")]) == []
+        assert outbox.pass_on(cursor(0), ())
         assert outbox.release(cursor(0), ())
         assert (outbox.fd, outbox.waiting) == (-1, 0)
 

@@ -1,42 +1,34 @@
-"""One Socket.IO connection, whatever carries it: what was said goes to its namespace, deadlines are kept.
+"""One Engine.IO connection, whatever carries it: packets in, messages out, and all its deadlines.
 
-The carrier (``Link``) gives it whole Engine.IO packets and sends what it is given. Namespaces decide who may
-connect and what events do. Work that has to wait runs in one short-lived task per connection at a time, in
-the order in which it was asked for.
+A carrier (``Link``) gives it whole packets and sends what it is given; it may be exchanged for another while
+the connection lives. What the messages mean is for a subclass: ``conversation`` speaks Socket.IO.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 
-from tidings import metrics
 from tidings.domain.audit import Peer
-from tidings.domain.channel import Channel
 from tidings.domain.errors import CloseReason
 from tidings.domain.people import Principal
 from tidings.hub.outbox import Outbox
-from tidings.hub.session import Session
 from tidings.hub.wheel import OFF, Wheel
-from tidings.transports.socketio import packet
-from tidings.transports.socketio.engine import MESSAGE_PREFIX, PING_PACKET, Beat, Engine, Signal
-from tidings.transports.socketio.protocol import (
-    INVALID_NAMESPACE,
-    AckReceived,
-    ConnectMalformed,
-    ConnectRefused,
-    ConnectRequested,
-    Disconnected,
-    EventReceived,
-    Received,
+from tidings.transports.socketio.engine import (
+    MESSAGE_PREFIX,
+    PING_PACKET,
+    Beat,
+    Engine,
+    Ping,
+    Revision,
+    Signal,
+    open_packet,
 )
-from tidings.transports.socketio.protocol import Protocol as Rules
-
-_BACKLOG = 64
-"""Events of one connection that may wait for their turn; then it is not read from."""
+from tidings.transports.socketio.format import Framing
+from tidings.transports.socketio.packet import ProtocolViolation
 
 _log = structlog.stdlib.get_logger("tidings.socketio")
 
@@ -47,8 +39,17 @@ class Link(Protocol):
     @property
     def outbox(self) -> Outbox: ...
 
-    def frame(self, packet: bytes) -> bytes:
-        """An Engine.IO packet as this carrier's bytes."""
+    @property
+    def framing(self) -> Framing:
+        """How packets become this carrier's bytes."""
+
+    @property
+    def transport(self) -> str:
+        """Its name in the protocol."""
+
+    @property
+    def jammed(self) -> bool:
+        """Whether what is sent now would not leave soon."""
 
     def shut(self, reason: CloseReason) -> None:
         """End the carrier, politely if it still takes bytes."""
@@ -57,144 +58,126 @@ class Link(Protocol):
         """Go on reading, or stop: the client is ahead of us."""
 
 
-class Refused(Exception):
-    """A namespace does not let a client in: ``data`` is the CONNECT_ERROR's payload as JSON."""
-
-    def __init__(self, data: bytes, reason: CloseReason) -> None:
-        super().__init__(reason.text)
-        self.data = data
-        self.reason = reason
-
-
-class Namespace(Protocol):
-    """The application side of a namespace. None of its calls may raise anything but ``Refused``."""
-
-    async def connect(self, client: "Client", auth: dict[str, Any] | None) -> None:
-        """Let the client in (``client.welcome``) or raise ``Refused``. The connection may end meanwhile."""
-
-    async def event(self, client: "Client", name: str, args: list[Any], ack: int | None) -> None:
-        """Do what the event asks for; answer the ack if there is one."""
-
-    def malformed(self, client: "Client") -> Refused:
-        """The refusal of a CONNECT whose payload is no object."""
-
-    def expiring(self, client: "Client") -> None:
-        """The client's time is nearly up: say so."""
-
-    def left(self, client: "Client", reason: CloseReason) -> None:
-        """The client is gone; called once for each that ``connect`` let in."""
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What all connections of an endpoint have in common. Times in seconds, sizes in bytes."""
 
-    namespaces: dict[str, Namespace]
-    names: frozenset[str]
-    """Those of ``namespaces``, one set for all."""
     wheel: Wheel
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
-    ended: Callable[["Connection", CloseReason, Principal | None], None]
     ping_interval: float
     ping_timeout: float
     connect_timeout: float
     write_timeout: float
     lifetime: float
     max_payload: int
-    max_attachments: int
+    outbox_bytes: int
 
 
-class Client:
-    """One connection's membership of one namespace. This is the hub's wire."""
+class Visitor(NamedTuple):
+    """Who opens a connection, as far as that is known before anybody is authenticated."""
 
-    __slots__ = ("connection", "namespace", "session", "sid", "until", "warn_at")
-
-    def __init__(self, connection: "Connection", namespace: str, sid: str) -> None:
-        self.connection = connection
-        self.namespace = namespace
-        self.sid = sid
-        self.session: Session | None = None
-        self.warn_at: float | None = None
-        self.until: float | None = None
-
-    @property
-    def open(self) -> bool:
-        return self.connection.clients.get(self.namespace) is self
-
-    def welcome(self, data: bytes, event: tuple[str, bytes, str] | None = None) -> None:
-        """Answer CONNECT, and at once with a first ``event``: name, data, position. From now on events are taken."""
-        self.connection.rules.accept(self.namespace)
-        answer = [packet.encode_connect(self.namespace, data)]
-        if event is not None:
-            name, argument, position = event
-            answer.append(packet.encode_event(self.namespace, name, argument, position=position))
-        self.connection.send(*answer)
-
-    def emit(self, name: str, data: bytes, position: str | None = None) -> None:
-        self.connection.send(packet.encode_event(self.namespace, name, data, position=position))
-
-    def acknowledge(self, ack: int, data: bytes) -> None:
-        self.connection.send(packet.encode_ack(self.namespace, ack, data))
-
-    def expire(self, until: float, warn_at: float) -> None:
-        """End at ``until`` (monotonic seconds), and have the namespace say so at ``warn_at``."""
-        self.until, self.warn_at = until, warn_at
-        if self.open:
-            self.connection.reschedule()
-
-    def close(self, reason: CloseReason) -> None:
-        self.connection.close(reason)
-
-    def finished(self, channel: Channel) -> None:
-        """A channel is over: nothing to do, the hub lets go of it."""
-
-    def tell(self, event: str, data: bytes) -> None:
-        self.emit(event, data)
+    id: str
+    peer: Peer
+    token: str | None
+    revision: Revision
+    ended: Callable[["Connection", CloseReason, Principal | None], None]
+    """Called once when the connection has ended."""
 
 
-class Connection:
-    """Engine.IO and Socket.IO state of one client, and its deadlines."""
+class Connection(ABC):
+    """Engine.IO state of one client."""
 
-    __slots__ = (
-        "_backlog",
-        "_ends",
-        "_engine",
-        "_link",
-        "_principal",
-        "_terms",
-        "clients",
-        "id",
-        "opened",
-        "peer",
-        "rules",
-        "tick",
-        "token",
-    )
+    __slots__ = ("_ends", "_engine", "_link", "_terms", "_visitor", "opened", "tick")
 
-    def __init__(self, terms: Terms, link: Link, connection_id: str, peer: Peer, token: str | None) -> None:
+    def __init__(self, terms: Terms, link: Link, visitor: Visitor) -> None:
         now = time.monotonic()
-        self.id = connection_id
-        self.peer = peer
-        self.token = token
         self.opened = now
         self.tick = OFF
-        self.clients: dict[str, Client] = {}
-        self.rules = Rules(terms.names, max_attachments=terms.max_attachments)
-        self._engine = Engine(now, ping_interval=terms.ping_interval, ping_timeout=terms.ping_timeout)
+        self._engine = Engine(
+            now,
+            revision=visitor.revision,
+            ping_interval=terms.ping_interval,
+            ping_timeout=terms.ping_timeout,
+        )
         self._terms = terms
         self._link = link
-        self._principal: Principal | None = None
-        self._backlog: deque[Received] | None = None
+        self._visitor = visitor
         self._ends = False
-        self.reschedule()
+
+    @property
+    def id(self) -> str:
+        return self._visitor.id
+
+    @property
+    def peer(self) -> Peer:
+        return self._visitor.peer
+
+    @property
+    def token(self) -> str | None:
+        return self._visitor.token
+
+    @property
+    def revision(self) -> Revision:
+        return self._visitor.revision
 
     @property
     def outbox(self) -> Outbox:
         return self._link.outbox
 
     @property
+    def framing(self) -> Framing:
+        return self._link.framing
+
+    @property
+    def transport(self) -> str:
+        return self._link.transport
+
+    @property
     def ended(self) -> bool:
         return self._ends
+
+    # What the application on it says.
+
+    @property
+    @abstractmethod
+    def idle(self) -> bool:
+        """Whether nobody has been let in, so that the connection must not stay."""
+
+    @abstractmethod
+    def said(self, message: str | bytes) -> None:
+        """Take a message. Raises ProtocolViolation."""
+
+    @abstractmethod
+    def farewell(self) -> Sequence[bytes]:
+        """The messages that tell a client not to come back by itself."""
+
+    @abstractmethod
+    def left(self, reason: CloseReason) -> Principal | None:
+        """The connection is over; returns whose it was."""
+
+    @abstractmethod
+    def greeting(self) -> Sequence[bytes]:
+        """The messages that go out together with the opening packet."""
+
+    @abstractmethod
+    def carried(self) -> None:
+        """Another carrier has taken over; what was queued has gone with it."""
+
+    @abstractmethod
+    def deadline(self) -> float:
+        """When ``overdue`` has to be asked, in monotonic seconds; infinity for never."""
+
+    @abstractmethod
+    def overdue(self, now: float) -> None:
+        """A deadline has passed, perhaps this one's."""
+
+    # What carriers and the application call.
+
+    def opening(self, upgrades: tuple[str, ...] = ()) -> bytes:
+        """The carrier's first bytes: the opening packet and the greeting. From now on time runs."""
+        terms, framing = self._terms, self._link.framing
+        packet = open_packet(self.id, terms.ping_interval, terms.ping_timeout, terms.max_payload, upgrades)
+        self.reschedule()
+        return framing.text(packet) + self._framed(self.greeting())
 
     def receive(self, frame: str | bytes) -> None:
         """Take one Engine.IO packet."""
@@ -204,32 +187,39 @@ class Connection:
             said = self._engine.receive(frame)
             if said is Signal.CLOSE:
                 self.close(CloseReason.CLIENT_CLOSED)
-            if isinstance(said, Signal):
-                return
-            received = self.rules.receive(said)
-        except packet.ProtocolViolation as violation:
+            elif isinstance(said, Ping):
+                self._write(self._link.framing.text(self._engine.answer(said, time.monotonic())))
+            elif not isinstance(said, Signal):
+                self.said(said)
+        except ProtocolViolation as violation:
             _log.info("protocol violation", clientId=self.id, reason=str(violation), ip=self.peer.ip)
             self.close(violation.reason)
-            return
-        if received is not None:
-            self._take(received)
 
-    def send(self, *messages: bytes) -> None:
-        """Send Socket.IO packets."""
+    def send(self, *messages: bytes, attachments: Sequence[bytes] = ()) -> None:
+        """Send text messages, and binary ones behind them."""
         if self._ends:
             return
-        frames = b"".join([self._link.frame(MESSAGE_PREFIX + message) for message in messages])
-        if not self.outbox.send(frames):
-            self.close(CloseReason.SLOW_CONSUMER)
+        frames = self._framed(messages)
+        if attachments:
+            frames += b"".join(map(self._link.framing.binary, attachments))
+        self._write(frames)
+
+    def read(self, *, on: bool) -> None:
+        """Go on reading from the client, or stop."""
+        self._link.read(on=on)
+
+    def carry(self, link: Link) -> None:
+        """Go on over another carrier."""
+        self._link = link
+        self.carried()
+        self.reschedule()
 
     def close(self, reason: CloseReason) -> None:
-        """End the connection. A client that must not come back by itself is told so (DISCONNECT)."""
+        """End the connection. A client that must not come back by itself is told so."""
         if self._ends:
             return
-        if 200 <= reason.number < 300 and not self.outbox.congested:  # noqa: PLR2004  the catalogue's range
-            for client in self.clients.values():
-                if self.rules.is_connected(client.namespace):
-                    self.send(packet.encode_disconnect(client.namespace))
+        if 200 <= reason.number < 300 and not self._link.jammed:  # noqa: PLR2004  the catalogue's range
+            self.send(*self.farewell())
         self.lost(reason)
         self._link.shut(reason)
 
@@ -239,10 +229,7 @@ class Connection:
             return
         self._ends = True
         self._terms.wheel.cancel(self)
-        clients, self.clients = self.clients, {}
-        for client in clients.values():
-            self._terms.namespaces[client.namespace].left(client, reason)
-        self._terms.ended(self, reason, self._principal)
+        self._visitor.ended(self, reason, self.left(reason))
 
     def reschedule(self) -> None:
         self._terms.wheel.schedule(self, self._next())
@@ -251,110 +238,35 @@ class Connection:
         """The wheel's call: see what has come due."""
         if now >= self.opened + self._terms.lifetime:
             self.close(CloseReason.LIFETIME)
-        elif not self.clients and now >= self.opened + self._terms.connect_timeout:
+        elif self.idle and now >= self.opened + self._terms.connect_timeout:
             self.close(CloseReason.AUTH_TIMEOUT)
         elif self._engine_due(now):
             self.close(CloseReason.PING_TIMEOUT)
-        elif self.outbox.stalled(now, self._terms.write_timeout):
+        elif self._link.jammed and self.outbox.stalled(now, self._terms.write_timeout):
             self.close(CloseReason.WRITE_STALLED)
         else:
-            self._expiry_due(now)
+            self.overdue(now)
         return None if self._ends else self._next()
 
+    def _framed(self, messages: Sequence[bytes]) -> bytes:
+        text = self._link.framing.text
+        return b"".join([text(MESSAGE_PREFIX + message) for message in messages])
+
+    def _write(self, frames: bytes) -> None:
+        if not self.outbox.send(frames):
+            self.close(CloseReason.SLOW_CONSUMER)
+
     def _next(self) -> float:
-        deadlines = [self.opened + self._terms.lifetime, self._engine.next_deadline()]
-        if not self.clients:
-            deadlines.append(self.opened + self._terms.connect_timeout)
-        if self.outbox.congested:
-            deadlines.append(time.monotonic() + self._terms.write_timeout / 4)
-        for client in self.clients.values():
-            deadlines += [when for when in (client.warn_at, client.until) if when is not None]
-        return min(deadlines)
+        terms = self._terms
+        when = min(self.opened + terms.lifetime, self._engine.next_deadline(), self.deadline())
+        if self.idle:
+            when = min(when, self.opened + terms.connect_timeout)
+        if self._link.jammed:
+            when = min(when, time.monotonic() + terms.write_timeout / 4)
+        return when
 
     def _engine_due(self, now: float) -> bool:
         beat = self._engine.due(now)
         if beat is Beat.PING:
-            self.outbox.send(self._link.frame(PING_PACKET))
+            self._write(self._link.framing.text(PING_PACKET))
         return beat is Beat.TIMEOUT
-
-    def _expiry_due(self, now: float) -> None:
-        for client in list(self.clients.values()):
-            if client.until is not None and now >= client.until:
-                self.close(CloseReason.TOKEN_EXPIRED)
-                return
-            if client.warn_at is not None and now >= client.warn_at:
-                client.warn_at = None
-                self._terms.namespaces[client.namespace].expiring(client)
-
-    def _take(self, received: Received) -> None:
-        if isinstance(received, ConnectRefused):
-            metrics.refusals.labels("socket", "INVALID_NAMESPACE").inc()
-            _log.info("namespace refused", clientId=self.id, code="INVALID_NAMESPACE", ip=self.peer.ip)
-            self.send(packet.encode_connect_error(received.namespace, INVALID_NAMESPACE))
-        elif isinstance(received, Disconnected):
-            self._leave(received.namespace)
-        elif isinstance(received, AckReceived):
-            return
-        elif self._backlog is None:
-            self._backlog = deque((received,))
-            self._terms.spawn(self._work())
-        else:
-            self._backlog.append(received)
-            if len(self._backlog) >= _BACKLOG:
-                self._link.read(on=False)
-
-    async def _work(self) -> None:
-        while self._backlog:
-            try:
-                await self._do(self._backlog.popleft())
-            except Exception:  # noqa: BLE001  a fault of ours must not leave the connection half-open
-                _log.exception("connection failed", clientId=self.id)
-                self.close(CloseReason.INTERNAL_ERROR)
-            if len(self._backlog) == _BACKLOG // 2:
-                self._link.read(on=True)
-        self._backlog = None
-
-    async def _do(self, received: Received) -> None:
-        if isinstance(received, ConnectRequested):
-            await self._connect(received)
-        elif isinstance(received, ConnectMalformed):
-            client = Client(self, received.namespace, "")
-            self._refuse(client, self._application(received.namespace).malformed(client))
-        elif isinstance(received, EventReceived):
-            client_or_none = self.clients.get(received.namespace)
-            if client_or_none is not None:
-                application = self._terms.namespaces[received.namespace]
-                await application.event(client_or_none, received.name, received.args, received.ack_id)
-
-    async def _connect(self, request: ConnectRequested) -> None:
-        if self.ended:
-            return
-        application = self._terms.namespaces[request.namespace]
-        client = Client(self, request.namespace, self.id)
-        try:
-            await application.connect(client, request.auth)
-        except Refused as refusal:
-            if not self._ends:
-                self.rules.reject(request.namespace)
-                self._refuse(client, refusal)
-            return
-        if self._ends:
-            application.left(client, CloseReason.TRANSPORT_LOST)
-            return
-        self.clients[client.namespace] = client
-        self._principal = client.session.principal if client.session is not None else None
-        self.reschedule()
-
-    def _refuse(self, client: Client, refusal: Refused) -> None:
-        self.send(packet.encode_connect_error(client.namespace, refusal.data))
-        self.close(refusal.reason)
-
-    def _application(self, namespace: str) -> Namespace:
-        known = self._terms.namespaces
-        return known.get(namespace) or next(iter(known.values()))
-
-    def _leave(self, namespace: str) -> None:
-        client = self.clients.pop(namespace, None)
-        if client is not None:
-            self._terms.namespaces[namespace].left(client, CloseReason.CLIENT_CLOSED)
-            self.reschedule()

@@ -1,161 +1,238 @@
-"""Where Socket.IO connections come in: the opening handshake is checked, then the connection begins.
+"""Where Socket.IO connections come in, by a WebSocket or by polling, and where polling ones are found again.
 
-What is refused here is refused as an HTTP error, before any WebSocket exists. Checks go from the cheapest to
-the dearest; nothing is authenticated yet.
+Everything here is done within the request, without a task. A connection that polls is known by its ``sid``;
+once a WebSocket carries it, all that is known is that nobody may ask for it any more.
 """
 
-import asyncio
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from urllib.parse import parse_qsl
+from typing import Final
 
 from tidings import metrics
-from tidings.delivery.audit import SecurityLog
 from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.domain.ids import new_secret
 from tidings.domain.people import Principal
-from tidings.identity.credentials import QUERY_NAMES, bearer
-from tidings.identity.limiter import LocalSlots, TokenBucket, ip_key
-from tidings.identity.origins import Origins
-from tidings.identity.peer import Peers, values
-from tidings.identity.rejection import CredentialRejected
-from tidings.transports.http import Successor, Upgrade
-from tidings.transports.socketio import handshake
-from tidings.transports.socketio.connection import Connection, Terms
-from tidings.transports.socketio.websocket import WebSocket
+from tidings.transports.exchange import RawHeaders, Reply, Request, Successor, Taker, Upgrade
+from tidings.transports.socketio import handshake, polling, websocket
+from tidings.transports.socketio.connection import Connection, Link, Terms, Visitor
+from tidings.transports.socketio.door import Asked, Door, token_of
+from tidings.transports.socketio.engine import Revision
+from tidings.transports.socketio.polling import Polling
+from tidings.transports.socketio.websocket import NOBODY, WebSocket
 
-PATH = "/socket.io/"
-TRANSPORT = "websocket"
-_USUAL = b"/socket.io/?EIO=4&transport=websocket"
-"""What a stock client asks for; it needs no reading."""
-_BUSY_SPREAD_SECONDS = 5
-_UNUSABLE = ""
-_attempts = metrics.connection_attempts.labels(TRANSPORT)
-_active = metrics.connections_active.labels(TRANSPORT)
-_peak = metrics.connections_peak.labels(TRANSPORT)
-_seconds = metrics.connection_seconds.labels(TRANSPORT)
+PATH: Final = b"/socket.io/"
+UPGRADES: Final = (websocket.TRANSPORT,)
+_BINARY_TYPE = b"application/octet-stream"
 
-
-@dataclass(frozen=True, slots=True)
-class Doorkeeper:
-    """What decides who may open a connection. ``per_ip`` slots are shared with the streams."""
-
-    origins: Origins
-    peers: Peers
-    bucket: TokenBucket
-    slots: LocalSlots
-    per_ip: int
-    outbox_bytes: int
-    draining: Callable[[], bool]
+Open = Callable[[Terms, Link, Visitor], Connection]
+"""Makes a connection of the kind that is spoken here."""
 
 
 class Endpoint:
     """Opens connections and knows those that are open."""
 
-    def __init__(self, terms: Callable[["Endpoint"], Terms], door: Doorkeeper, audit: SecurityLog) -> None:
+    def __init__(self, open_connection: Open, terms: Terms, door: Door) -> None:
+        self._open_connection = open_connection
+        self._terms = terms
         self._door = door
-        self._audit = audit
         self._open: set[Connection] = set()
-        self._peak = 0
-        self._terms = terms(self)
+        self._carriers: dict[str, Polling | None] = {}
+        self._gauges = {
+            transport: _Gauges(transport) for transport in (polling.TRANSPORT, websocket.TRANSPORT)
+        }
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def __call__(self, upgrade: Upgrade) -> Successor | TidingsError:
+    @property
+    def max_body(self) -> int:
+        return self._terms.max_payload
+
+    # What the HTTP connection calls.
+
+    def upgrade(self, upgrade: Upgrade) -> Successor | TidingsError:
         """Take a WebSocket handshake, or say why not."""
-        _attempts.inc()
-        peer = self._door.peers.of(upgrade.client, upgrade.headers)
+        gauges = self._gauges[websocket.TRANSPORT]
         try:
-            token = self._check(upgrade, peer)
-            return self._begin(upgrade, peer, token)
+            peer = self._door.peer(upgrade.client, upgrade.headers)
+            asked = self._door.asked(upgrade.target, peer, websocket.TRANSPORT)
+            self._door.cors(upgrade.headers, peer)
+            if asked.sid is not None:
+                return self._probe(upgrade, asked)
+            gauges.attempts.inc()
+            return self._connect(upgrade, peer, asked)
         except TidingsError as error:
-            metrics.connections_failed.labels(TRANSPORT, error.code.name).inc()
+            gauges.failed(error)
             return error
+
+    def begin(self, request: Request, reply: Reply) -> Taker | None:
+        """Take a request of a polling client."""
+        cors: RawHeaders = []
+        try:
+            peer = self._door.peer(request.client, request.headers)
+            origin = self._door.cors(request.headers, peer)
+            if request.method == b"OPTIONS":
+                # Answered even while draining, so that the page may read the 503 of what it is about to ask.
+                reply.answer(204, self._door.granted(origin, preflight=True), b"")
+                return None
+            cors = self._door.granted(origin)
+            asked = self._door.asked(request.target, peer, polling.TRANSPORT)
+            if asked.sid is None:
+                self._open_polling(request, reply, peer, asked, cors)
+                return None
+            return self._exchange(request, reply, self._find(asked), cors)
+        except TidingsError as error:
+            self._gauges[polling.TRANSPORT].failed(error)
+            reply.refuse(error, cors)
+            return None
+
+    def close(self) -> None:
+        """End what is still open: those that nobody has let in yet."""
+        for connection in list(self._open):
+            connection.close(CloseReason.DRAINING)
+
+    # What connections and carriers call.
 
     def ended(self, connection: Connection, reason: CloseReason, principal: Principal | None) -> None:
         """Count a connection out."""
         self._open.discard(connection)
-        _active.dec()
-        metrics.connections_closed.labels(TRANSPORT, reason.name).inc()
-        _seconds.observe(time.monotonic() - connection.opened)
+        metrics.connections_closed.labels(connection.transport, reason.name).inc()
+        self._gauges[connection.transport].gone(time.monotonic() - connection.opened)
         if reason is CloseReason.AUTH_TIMEOUT:
-            self._write(SecurityEventType.AUTHENTICATION_TIMEOUT, connection.peer, reason.text, connection.id)
-        self._audit.write(
-            SecurityEventType.WEBSOCKET_DISCONNECT,
-            peer=connection.peer,
-            principal=principal,
-            client_id=connection.id,
-            reason=reason.text,
-        )
-        if connection.peer.ip is not None:
-            self._door.slots.give(ip_key(connection.peer.ip))
+            self._door.write(
+                SecurityEventType.AUTHENTICATION_TIMEOUT, connection.peer, reason.text, connection.id
+            )
+        self._door.disconnected(connection.peer, principal, connection.id, reason.text)
+        self._door.give_slot(connection.peer)
+        if self._carriers.get(connection.id, self) is None:
+            del self._carriers[connection.id]
 
-    def _check(self, upgrade: Upgrade, peer: Peer) -> str | None:
-        if upgrade.target != _USUAL:
-            self._check_target(upgrade.target, peer)
-        self._check_origin(upgrade, peer)
-        if self._door.draining():
-            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread())
-        if self._door.bucket.take() > 0:
-            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
-        try:
-            return bearer(values(upgrade.headers, b"authorization"))
-        except CredentialRejected:
-            # A header without a token in it is a token that is not good: CONNECT is answered so.
-            return _UNUSABLE
+    def polled(self, carrier: Polling) -> None:
+        """A connection polls no more: it has ended, or has been upgraded."""
+        if carrier.over:
+            self._carriers.pop(carrier.sid, None)
+            return
+        self._carriers[carrier.sid] = None
+        self._gauges[polling.TRANSPORT].left()
+        self._gauges[websocket.TRANSPORT].came()
 
-    def _check_target(self, target: bytes, peer: Peer) -> None:
-        path, _, query = target.decode("latin-1").partition("?")
-        if path != PATH:
-            raise TidingsError(ErrorCode.NOT_FOUND)
-        asked = parse_qsl(query)
-        parameters = dict(asked)
-        if not QUERY_NAMES.isdisjoint(name.strip().lower() for name in parameters):
-            self._write(SecurityEventType.SECURITY_VIOLATION, peer, "token_in_query")
-            raise TidingsError(ErrorCode.UNAUTHENTICATED, detail="token_in_query")
-        if len(parameters) != len(asked) or parameters.get("EIO") != "4":
-            raise TidingsError(ErrorCode.MALFORMED, "Unsupported protocol version")
-        if parameters.get("transport") != TRANSPORT or "sid" in parameters:
-            raise TidingsError(ErrorCode.MALFORMED, "Unknown transport or session")
+    # The parts.
 
-    def _check_origin(self, upgrade: Upgrade, peer: Peer) -> None:
-        origins = values(upgrade.headers, b"origin")
-        if not self._door.origins.check(",".join(origins) if origins else None, explicit_token=True):
-            self._write(SecurityEventType.ORIGIN_REJECTED, peer, "origin not allowed")
-            raise TidingsError(ErrorCode.FORBIDDEN, detail="origin")
-
-    def _begin(self, upgrade: Upgrade, peer: Peer, token: str | None) -> WebSocket:
+    def _connect(self, upgrade: Upgrade, peer: Peer, asked: Asked) -> WebSocket:
+        self._door.check_room(len(self._open))
         answer = handshake.accept(upgrade.headers)
-        self._take_slot(peer)
-        terms = self._terms
-        limits = (terms.max_payload, self._door.outbox_bytes)
-        websocket = WebSocket(upgrade, terms.wheel, limits=limits)
-        connection = websocket.begin(answer, terms, new_secret(), peer, token)
-        self._open.add(connection)
-        _active.inc()
-        if len(self._open) > self._peak:
-            self._peak = len(self._open)
-            _peak.set(self._peak)
-        self._write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)
-        if upgrade.rest:
-            asyncio.get_running_loop().call_soon(websocket.data_received, upgrade.rest)
-        return websocket
+        self._door.take_slot(peer)
+        carrier = self._websocket(upgrade, asked.revision)
+        connection = self._admit(carrier, upgrade.headers, peer, asked)
+        carrier.begin(connection, answer + connection.opening(), upgrade.rest)
+        return carrier
 
-    def _take_slot(self, peer: Peer) -> None:
-        if peer.ip is not None and not self._door.slots.take(ip_key(peer.ip), self._door.per_ip):
-            self._write(SecurityEventType.CONNECTION_LIMIT_EXCEEDED, peer, "connections per address")
-            raise TidingsError(ErrorCode.TOO_MANY_CONNECTIONS, retry_after=_spread())
-
-    def _write(
-        self, event: SecurityEventType, peer: Peer, reason: str | None, client_id: str | None = None
+    def _open_polling(
+        self, request: Request, reply: Reply, peer: Peer, asked: Asked, cors: RawHeaders
     ) -> None:
-        self._audit.write(event, peer=peer, reason=reason, client_id=client_id)
+        self._gauges[polling.TRANSPORT].attempts.inc()
+        if request.method != b"GET":
+            raise TidingsError(ErrorCode.MALFORMED, "A connection is opened by GET")
+        self._door.check_room(len(self._open))
+        self._door.take_slot(peer)
+        carrier = Polling(asked.revision, self._terms.wheel, self._terms.outbox_bytes, self.polled)
+        connection = self._admit(carrier, request.headers, peer, asked)
+        self._carriers[connection.id] = carrier
+        carrier.begin(connection, reply, cors, UPGRADES)
+
+    def _exchange(self, request: Request, reply: Reply, carrier: Polling, cors: RawHeaders) -> Taker | None:
+        if request.method == b"GET":
+            carrier.poll(reply, cors)
+            return None
+        if request.method == b"POST":
+            return _Post(
+                carrier, reply, cors, binary=_BINARY_TYPE in dict(request.headers).get(b"content-type", b"")
+            )
+        raise TidingsError(ErrorCode.MALFORMED, "Only GET and POST are spoken here")
+
+    def _probe(self, upgrade: Upgrade, asked: Asked) -> WebSocket:
+        taken = self._carriers.get(asked.sid or "", self) is None
+        carrier = None if taken else self._find(asked)
+        answer = handshake.accept(upgrade.headers)
+        successor = self._websocket(upgrade, asked.revision)
+        if carrier is None or carrier.probing:
+            # The official server lets a second one in to close it, which clients take better than an HTTP error.
+            successor.begin(NOBODY, answer, b"")
+            successor.shut(CloseReason.SERVER_CLOSED)
+        else:
+            successor.begin(carrier.probe(successor), answer, upgrade.rest)
+        return successor
+
+    def _websocket(self, upgrade: Upgrade, revision: Revision) -> WebSocket:
+        terms = self._terms
+        return WebSocket(
+            upgrade,
+            terms.wheel,
+            revision=revision,
+            max_payload=terms.max_payload,
+            outbox_bytes=terms.outbox_bytes,
+        )
+
+    def _admit(self, carrier: Link, headers: RawHeaders, peer: Peer, asked: Asked) -> Connection:
+        visitor = Visitor(new_secret(), peer, token_of(headers), asked.revision, self.ended)
+        connection = self._open_connection(self._terms, carrier, visitor)
+        self._open.add(connection)
+        self._gauges[carrier.transport].came()
+        self._door.write(SecurityEventType.WEBSOCKET_CONNECT, peer, None, connection.id)
+        return connection
+
+    def _find(self, asked: Asked) -> Polling:
+        carrier = self._carriers.get(asked.sid or "")
+        if carrier is None or carrier.revision is not asked.revision:
+            raise TidingsError(ErrorCode.MALFORMED, "Unknown session")
+        return carrier
 
 
-def _spread() -> int:
-    """Seconds until a refused client may come back, spread so that they do not all come at once."""
-    return random.randint(1, _BUSY_SPREAD_SECONDS)  # noqa: S311  no secret depends on it
+class _Post:
+    """The body of a POST, on its way to the connection that it is for."""
+
+    __slots__ = ("_binary", "_carrier", "_cors", "_reply")
+
+    def __init__(self, carrier: Polling, reply: Reply, cors: RawHeaders, *, binary: bool) -> None:
+        self._carrier = carrier
+        self._reply = reply
+        self._cors = cors
+        self._binary = binary
+
+    def take(self, body: bytes) -> None:
+        self._carrier.post(self._reply, self._cors, body, binary=self._binary)
+
+    def oversize(self) -> None:
+        self._carrier.oversize()
+
+
+class _Gauges:
+    """The metrics of one transport, looked up once."""
+
+    def __init__(self, transport: str) -> None:
+        self._transport = transport
+        self._active = 0
+        self._peak = 0
+        self.attempts = metrics.connection_attempts.labels(transport)
+        self._active_gauge = metrics.connections_active.labels(transport)
+        self._peak_gauge = metrics.connections_peak.labels(transport)
+        self._seconds = metrics.connection_seconds.labels(transport)
+
+    def came(self) -> None:
+        self._active += 1
+        self._active_gauge.inc()
+        if self._active > self._peak:
+            self._peak = self._active
+            self._peak_gauge.set(self._peak)
+
+    def left(self) -> None:
+        self._active -= 1
+        self._active_gauge.dec()
+
+    def gone(self, seconds: float) -> None:
+        self.left()
+        self._seconds.observe(seconds)
+
+    def failed(self, error: TidingsError) -> None:
+        metrics.connections_failed.labels(self._transport, error.code.name).inc()

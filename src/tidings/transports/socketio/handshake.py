@@ -18,6 +18,7 @@ _ASKED = frozenset({b"connection", b"upgrade", b"sec-websocket-key", b"sec-webso
 _KEY = re.compile(rb"[A-Za-z0-9+/]{21}[AQgw]==")
 """16 bytes in base64; the last character holds two bits of them."""
 
+_VERSION = b"13"
 _SWITCHING = 101
 _UPGRADE_REQUIRED = 426
 _ANSWER = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %b\r\n\r\n"
@@ -35,7 +36,7 @@ def accept(headers: list[tuple[bytes, bytes]]) -> bytes:
         len(asked) == len(given) == len(_ASKED)
         and given[b"upgrade"].lower() == b"websocket"
         and given[b"connection"].lower() == b"upgrade"
-        and given[b"sec-websocket-version"] == b"13"
+        and given[b"sec-websocket-version"] == _VERSION
         and _KEY.fullmatch(given[b"sec-websocket-key"]) is not None
     )
     if plain:
@@ -44,6 +45,9 @@ def accept(headers: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _judge(asked: list[tuple[bytes, bytes]]) -> bytes:
+    if [value for name, value in asked if name == b"sec-websocket-version"] != [_VERSION]:
+        # Answered with the version that would do (section 4.4).
+        raise TidingsError(ErrorCode.UPGRADE_REQUIRED, detail="WebSocket version")
     headers = Headers([(name.decode("ascii"), value.decode("latin-1")) for name, value in asked])
     response = ServerProtocol().accept(Request("/", headers))
     if response.status_code == _SWITCHING:

@@ -22,26 +22,26 @@ from tidings.delivery.forms import (
     fill,
 )
 from tidings.delivery.inbox import Inbox
-from tidings.delivery.subscribe import Start, Subscriptions
+from tidings.delivery.recovery import Arrival, Recovery
+from tidings.delivery.resume import Frames, Missed
+from tidings.delivery.subscribe import Start
 from tidings.domain import strictjson
 from tidings.domain.audit import SecurityEventType
-from tidings.domain.channel import job_channel
 from tidings.domain.clock import rfc3339
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.domain.notification import Unread
 from tidings.domain.people import Principal
-from tidings.hub.session import Session
+from tidings.hub.session import Format, Session
 from tidings.identity.credentials import single
 from tidings.identity.limiter import Limiter, Slots, user_key
 from tidings.identity.policy import rooms
 from tidings.identity.rejection import CredentialConflict
-from tidings.transports.socketio.connection import Client, Refused
-from tidings.transports.socketio.format import WebSocketFormat
+from tidings.transports.socketio.conversation import Client, Refused
 
 NAMESPACE = "/notifications"
 WARN_SECONDS = 60.0
-_FORMAT = WebSocketFormat(NAMESPACE)
 _ERROR = "notification:error"
+_JOB = "job:event"
 _OVER_LIMIT = "notification:rate-limit-exceeded"
 
 _log = structlog.stdlib.get_logger("tidings.socketio")
@@ -53,12 +53,13 @@ class Services:
     """What the namespace is built on."""
 
     authenticator: Authenticator
-    subscriptions: Subscriptions
+    recovery: Recovery
     inbox: Inbox
     limiter: Limiter
     slots: Slots
     per_user: int
     audit: SecurityLog
+    reformat: Callable[[Session, Format], None]
 
 
 class Notifications:
@@ -66,6 +67,7 @@ class Notifications:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._frames = Frames()
         self._handlers: dict[str, Handler] = {
             "notification:create": self._create,
             "notification:mark-read": self._mark_read,
@@ -80,24 +82,41 @@ class Notifications:
 
     async def connect(self, client: Client, auth: dict[str, Any] | None) -> None:
         """Authenticate, join, and welcome; nothing is delivered before all of it is done."""
+        given = auth or {}
         try:
-            principal = await self._authenticate(client, (auth or {}).get("token"))
+            principal = await self._authenticate(client, given.get("token"))
             await self._take_slot(client, principal)
         except TidingsError as error:
-            raise self._refusal(error) from None
-        session = Session(client.sid, principal, client, client.connection.outbox, _FORMAT)
+            raise self._refusal(client, error) from None
+        session = Session(client.sid, principal, client, client.connection.outbox, client.format)
         client.session = session
         try:
-            start = await self._services.subscriptions.inbox(session, None)
+            arrival = await self._services.recovery.connect(session, given.get("pid"), given.get("offset"))
             unread = await self._services.inbox.unread(principal)
-        except TidingsError as error:
+        except BaseException as fault:
             self._forget(session)
-            raise self._refusal(error) from None
-        self._welcome(client, session, start, unread)
+            if isinstance(fault, TidingsError):
+                raise self._refusal(client, fault) from None
+            raise
+        self._welcome(client, session, arrival, unread)
 
     def malformed(self, client: Client) -> Refused:
         peer, client_id = client.connection.peer, client.connection.id
-        return self._refusal(self._services.authenticator.refuse("malformed_auth", peer, client_id=client_id))
+        error = self._services.authenticator.refuse("malformed_auth", peer, client_id=client_id)
+        return self._refusal(client, error)
+
+    def exposed(self, client: Client) -> Refused:
+        self._services.audit.write(
+            SecurityEventType.SECURITY_VIOLATION,
+            peer=client.connection.peer,
+            client_id=client.connection.id,
+            reason="token_in_query",
+        )
+        return self._refusal(client, TidingsError(ErrorCode.UNAUTHENTICATED, detail="token_in_query"))
+
+    def carried(self, client: Client) -> None:
+        if client.session is not None:
+            self._services.reformat(client.session, client.format)
 
     def expiring(self, client: Client) -> None:
         if client.session is not None:
@@ -167,18 +186,16 @@ class Notifications:
 
     async def _subscribe(self, client: Client, session: Session, data: Any) -> Any:
         form = fill(SubscribeJob, data)
-        start = await self._services.subscriptions.job(session, form.job_id, form.last_event_id)
+        start, place = await self._services.recovery.subscribe(session, form.job_id, form.last_event_id)
         if start.first is not None:
-            client.emit("job:event", strictjson.dumps(start.first), str(start.cursor))
-        self._tell_missed(client, start)
+            client.emit(_JOB, strictjson.dumps(start.first), place)
+        self._tell_missed(client, session, start.missed)
         self._release(client, session, start)
-        if start.over:
-            self._services.subscriptions.leave(session, start.channels[0])
-        return {"jobId": form.job_id, "lastEventId": str(start.cursor)}
+        return {"jobId": form.job_id, "lastEventId": place}
 
     async def _unsubscribe(self, client: Client, session: Session, data: Any) -> Any:
         form = fill(UnsubscribeJob, data)
-        self._services.subscriptions.leave(session, job_channel(session.principal.tenant_id, form.job_id))
+        await self._services.recovery.unsubscribe(session, form.job_id)
         return {"jobId": form.job_id}
 
     async def _refresh(self, client: Client, session: Session, data: Any) -> Any:
@@ -215,7 +232,7 @@ class Notifications:
             )
             raise TidingsError(ErrorCode.TOO_MANY_CONNECTIONS)
 
-    def _welcome(self, client: Client, session: Session, start: Start, unread: Unread) -> None:
+    def _welcome(self, client: Client, session: Session, arrival: Arrival, unread: Unread) -> None:
         principal = session.principal
         joined = rooms(principal)
         self._write(SecurityEventType.AUTHENTICATION_SUCCESS, client, principal, None)
@@ -224,25 +241,30 @@ class Notifications:
             "user": _user(principal),
             "rooms": joined,
             "unread": unread.to_json(),
-            "recovered": False,
+            "recovered": arrival.recovered,
         }
         client.welcome(
-            strictjson.dumps({"sid": client.sid, "pid": client.sid}),
-            ("notification:ready", strictjson.dumps(ready), str(start.cursor)),
+            strictjson.dumps({"sid": client.sid, "pid": session.id}),
+            ("notification:ready", strictjson.dumps(ready), arrival.begins),
         )
-        self._release(client, session, start)
+        self._tell_missed(client, session, arrival.start.missed)
+        for snapshot, place in arrival.snapshots:
+            client.emit(_JOB, snapshot, place)
+        self._release(client, session, arrival.start)
         _run_until(client, principal)
 
     def _release(self, client: Client, session: Session, start: Start) -> None:
-        if not self._services.subscriptions.release(session, start):
+        if not self._services.recovery.release(session, start):
             client.close(CloseReason.SLOW_CONSUMER)
 
-    def _tell_missed(self, client: Client, start: Start) -> None:
-        for published, cursor in start.missed:
-            client.emit(published.event.name, published.event.data, str(cursor))
+    def _tell_missed(self, client: Client, session: Session, missed: Missed) -> None:
+        for frames in self._frames.of(session.format, missed):
+            if not session.outbox.send(frames):
+                client.close(CloseReason.SLOW_CONSUMER)
+                return
 
     def _forget(self, session: Session) -> None:
-        self._services.subscriptions.leave(session)
+        self._services.recovery.leave(session)
         self._services.slots.give(user_key(session.principal.user_id))
 
     async def _within_limit(self, client: Client, session: Session, ack: int | None) -> bool:
@@ -270,8 +292,8 @@ class Notifications:
         if ack is not None:
             client.acknowledge(ack, strictjson.dumps({"error": error.to_json()}))
 
-    def _refusal(self, error: TidingsError) -> Refused:
-        metrics.connections_failed.labels("websocket", error.code.name).inc()
+    def _refusal(self, client: Client, error: TidingsError) -> Refused:
+        metrics.connections_failed.labels(client.connection.transport, error.code.name).inc()
         _log.info("connect refused", code=error.code.name, detail=error.detail)
         data = {"message": error.code.title, "data": {"code": error.code.name}}
         reason = {

@@ -1,26 +1,28 @@
-"""A Socket.IO connection over WebSocket (RFC 6455): bytes to Engine.IO packets and back.
+"""One WebSocket (RFC 6455): bytes to messages and back, from the handshake's answer to the end.
 
-Framing is ``websockets``' sans-I/O ``Protocol``; what a packet means is ``connection``'s. The fan-out does not
+Framing is ``websockets``' sans-I/O ``Protocol``; what a message means is its receiver's. The fan-out does not
 come through here: it writes to the outbox.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from typing import Final, Protocol
 from uuid import UUID
 
 from websockets.frames import Close, CloseCode, Frame, Opcode
-from websockets.protocol import OPEN, State
-from websockets.server import ServerProtocol
+from websockets.protocol import SERVER, State
+from websockets.protocol import Protocol as Frames
 
-from tidings.domain.audit import Peer
 from tidings.domain.errors import CloseReason
 from tidings.hub.outbox import Outbox
 from tidings.hub.wheel import OFF, Wheel
-from tidings.transports.http import Connections, Upgrade
-from tidings.transports.socketio.connection import Connection, Terms
-from tidings.transports.socketio.engine import open_packet
-from tidings.transports.socketio.format import text_frame
+from tidings.transports.exchange import Connections, Upgrade
+from tidings.transports.socketio.engine import Revision
+from tidings.transports.socketio.format import WEBSOCKET, Framing
+
+TRANSPORT: Final = "websocket"
 
 _log = logging.getLogger("websockets.server")
 _OPEN, _TEXT, _BINARY, _CONT = State.OPEN, Opcode.TEXT, Opcode.BINARY, Opcode.CONT
@@ -30,14 +32,34 @@ _CLOSE_SECONDS = 1.0
 """How long the peer has to answer a close frame."""
 
 
+class Receiver(Protocol):
+    """What whole messages go to. A connection is one."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    def receive(self, frame: str | bytes) -> None:
+        """A message, text or binary."""
+
+    def close(self, reason: CloseReason) -> None:
+        """The peer broke the rules, or cannot keep up: end it all."""
+
+    def lost(self, reason: CloseReason) -> None:
+        """The transport is gone, or about to go."""
+
+    def reschedule(self) -> None:
+        """Bytes wait for the link: it has to be watched."""
+
+
 class WebSocket(asyncio.Protocol):
     """The carrier of one connection, from the opening handshake's answer to the end of the transport."""
 
     __slots__ = (
-        "_connection",
         "_connections",
         "_framing",
         "_message",
+        "_receiver",
+        "_revision",
         "_shut_at",
         "_text",
         "_transport",
@@ -46,29 +68,37 @@ class WebSocket(asyncio.Protocol):
         "tick",
     )
 
-    def __init__(self, upgrade: Upgrade, wheel: Wheel, *, limits: tuple[int, int]) -> None:
-        max_payload, outbox_bytes = limits
+    transport: Final = TRANSPORT
+
+    def __init__(
+        self, upgrade: Upgrade, wheel: Wheel, *, revision: Revision, max_payload: int, outbox_bytes: int
+    ) -> None:
         self.tick = OFF
         self._transport = upgrade.transport
         self._connections: Connections = upgrade.connections
         self._wheel = wheel
-        self._framing = ServerProtocol(state=OPEN, max_size=max_payload, logger=_log)
+        self._revision = revision
+        self._framing = Frames(SERVER, max_size=max_payload, logger=_log)
         self._framing.id = _NO_ID
         self._message: bytearray | None = None
         self._text = True
         self._shut_at: float | None = None
-        self._connection: Connection | None = None
+        self._receiver: Receiver | None = None
         self.outbox = Outbox(outbox_bytes)
         self.outbox.attach(upgrade.transport)
 
-    def begin(
-        self, answer: bytes, terms: Terms, connection_id: str, peer: Peer, token: str | None
-    ) -> Connection:
-        """Answer the opening handshake and open the Engine.IO session."""
-        self._connection = Connection(terms, self, connection_id, peer, token)
-        opening = open_packet(connection_id, terms.ping_interval, terms.ping_timeout, terms.max_payload)
-        self.outbox.send(answer + text_frame(opening))
-        return self._connection
+    def begin(self, receiver: Receiver, first: bytes, rest: bytes) -> None:
+        """Send the opening handshake's answer with what follows it at once; ``rest`` has come already."""
+        self._receiver = receiver
+        self.outbox.send(first)
+        if rest:
+            asyncio.get_running_loop().call_soon(self.data_received, rest)
+
+    def adopt(self, receiver: Receiver, outbox: Outbox, convert: Callable[[bytes], bytes]) -> None:
+        """Carry a connection that began elsewhere; what waits in its outbox is sent on."""
+        self._receiver = receiver
+        self.outbox = outbox
+        outbox.move(self._transport, convert)
 
     # What the transport calls.
 
@@ -89,23 +119,28 @@ class WebSocket(asyncio.Protocol):
         self.outbox.close()
         self._wheel.cancel(self)
         self._connections.discard(self)
-        if self._connection is not None:
+        if self._receiver is not None:
             close = self._framing.close_rcvd
-            self._connection.lost(CloseReason.TRANSPORT_LOST if close is None else CloseReason.CLIENT_CLOSED)
-            self._connection = None
+            self._receiver.lost(CloseReason.TRANSPORT_LOST if close is None else CloseReason.CLIENT_CLOSED)
+            self._receiver = None
         self._framing.parser.close()
 
     def pause_writing(self) -> None:
-        if self._connection is not None and not self._connection.ended:
-            self._connection.reschedule()
+        if self._receiver is not None and not self._receiver.ended:
+            self._receiver.reschedule()
 
     def resume_writing(self) -> None:
         self.outbox.writable()
 
     # What the connection calls.
 
-    def frame(self, packet: bytes) -> bytes:
-        return text_frame(packet)
+    @property
+    def framing(self) -> Framing:
+        return WEBSOCKET[self._revision]
+
+    @property
+    def jammed(self) -> bool:
+        return self.outbox.congested
 
     def read(self, *, on: bool) -> None:
         if self._transport.is_closing():
@@ -133,8 +168,8 @@ class WebSocket(asyncio.Protocol):
     # What the server and the wheel call.
 
     def shutdown(self) -> None:
-        if self._connection is not None:
-            self._connection.close(CloseReason.DRAINING)
+        if self._receiver is not None:
+            self._receiver.close(CloseReason.DRAINING)
 
     def due(self, now: float) -> float | None:
         if self._shut_at is not None and now < self._shut_at:
@@ -156,35 +191,57 @@ class WebSocket(asyncio.Protocol):
                 self._deliver(message)
 
     def _deliver(self, message: bytes) -> None:
-        if self._connection is None or self._framing.state is not _OPEN:
+        # What came before the peer's close frame counts, though the framing has read on to it.
+        if self._receiver is None or self._shut_at is not None:
             return
         if not self._text:
-            self._connection.receive(message)
+            self._receiver.receive(message)
             return
         try:
             text = message.decode()
         except UnicodeDecodeError:
-            self._connection.close(CloseReason.INVALID_DATA)
+            self._receiver.close(CloseReason.INVALID_DATA)
             return
-        self._connection.receive(text)
+        self._receiver.receive(text)
 
     def _flush(self) -> None:
         """Send what the framing has to say: pongs, close frames, the end of the stream."""
         for data in self._framing.data_to_send():
             if data:
-                if not self.outbox.send(data) and self._connection is not None:
-                    self._connection.close(CloseReason.SLOW_CONSUMER)
+                if not self.outbox.send(data) and self._receiver is not None:
+                    self._receiver.close(CloseReason.SLOW_CONSUMER)
             else:
                 self._end()
 
     def _end(self) -> None:
         """The closing handshake is over, or cannot be had."""
-        if self._connection is not None:
-            self._connection.lost(_reason(self._framing))
+        if self._receiver is not None:
+            self._receiver.lost(_reason(self._framing))
         self._transport.close()
 
 
-def _reason(framing: ServerProtocol) -> CloseReason:
+class _Nobody:
+    """The receiver of a WebSocket that was let in only to be closed."""
+
+    ended: Final = True
+
+    def receive(self, frame: str | bytes) -> None:
+        """Nobody listens."""
+
+    def close(self, reason: CloseReason) -> None:
+        """It is being closed."""
+
+    def lost(self, reason: CloseReason) -> None:
+        """Nobody misses it."""
+
+    def reschedule(self) -> None:
+        """It has a deadline of its own."""
+
+
+NOBODY: Final[Receiver] = _Nobody()
+
+
+def _reason(framing: Frames) -> CloseReason:
     received: Close | None = framing.close_rcvd
     if received is not None:
         return CloseReason.CLIENT_CLOSED
