@@ -22,8 +22,11 @@ def is_id(text: str) -> bool:
 
 
 _SECRET_BYTES = 15
-_POOL_BYTES = _SECRET_BYTES * 256
-_pool: list[bytes] = []
+_SECRET_CHARACTERS = 20
+_POOL_SECRETS = 256
+_pool: list[str] = []
+# What is in the pool at a fork would be given out twice.
+os.register_at_fork(after_in_child=_pool.clear)
 
 
 def new_secret() -> str:
@@ -31,7 +34,10 @@ def new_secret() -> str:
 
     Random bytes are asked of the system for 256 at a time: in a storm of connects that call is the dearest part.
     """
-    if not _pool:
-        block = os.urandom(_POOL_BYTES)
-        _pool.extend(block[start : start + _SECRET_BYTES] for start in range(0, _POOL_BYTES, _SECRET_BYTES))
-    return urlsafe_b64encode(_pool.pop()).decode("ascii")
+    try:
+        return _pool.pop()
+    except IndexError:
+        text = urlsafe_b64encode(os.urandom(_SECRET_BYTES * _POOL_SECRETS)).decode("ascii")
+        fresh = [text[at : at + _SECRET_CHARACTERS] for at in range(0, len(text), _SECRET_CHARACTERS)]
+        _pool.extend(fresh[1:])
+        return fresh[0]

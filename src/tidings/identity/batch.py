@@ -35,7 +35,7 @@ class Batcher(Generic[K, V]):
         self._load = load
         self._limit = limit
         self._linger = linger
-        self._waiting: dict[K, asyncio.Future[V | None]] = {}
+        self._waiting: dict[K, list[asyncio.Future[V | None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     async def get(self, key: K) -> V | None:
@@ -45,12 +45,12 @@ class Batcher(Generic[K, V]):
             TidingsError: UNAVAILABLE, closed meanwhile.
             Exception: whatever the load raised.
         """
-        future = self._waiting.get(key)
-        if future is None:
-            future = self._waiting[key] = asyncio.get_running_loop().create_future()
+        # A future each, though one for all would do: to share it safely costs more than to make another.
+        future: asyncio.Future[V | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append(future)
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="batcher")
-        return await asyncio.shield(future)
+        return await future
 
     async def close(self) -> None:
         """Give up what is under way. Those who wait are told UNAVAILABLE."""
@@ -77,25 +77,27 @@ class Batcher(Generic[K, V]):
         _abandon(self._waiting)
         self._waiting.clear()
 
-    async def _serve(self, batch: dict[K, "asyncio.Future[V | None]"]) -> None:
+    async def _serve(self, batch: "Mapping[K, list[asyncio.Future[V | None]]]") -> None:
         try:
             found = await self._load(batch.keys())
-            for key, future in batch.items():
-                future.set_result(found.get(key))
+            for key, futures in batch.items():
+                value = found.get(key)
+                for future in futures:
+                    if not future.done():
+                        future.set_result(value)
         except Exception as error:  # noqa: BLE001 - it is raised again where it was asked for
             _fail(batch, error)
         finally:
             _abandon(batch)
 
 
-def _fail(batch: Mapping[K, "asyncio.Future[V | None]"], error: Exception) -> None:
-    for future in batch.values():
-        if not future.done():
-            future.set_exception(error)
-            # Everyone who waited may be gone; asyncio would call the error lost.
-            future.exception()
+def _fail(batch: Mapping[K, "list[asyncio.Future[V | None]]"], error: Exception) -> None:
+    for futures in batch.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)
 
 
-def _abandon(batch: Mapping[K, "asyncio.Future[V | None]"]) -> None:
+def _abandon(batch: Mapping[K, "list[asyncio.Future[V | None]]"]) -> None:
     """Nobody is left waiting for ever, even where a load was cancelled."""
     _fail(batch, TidingsError(ErrorCode.UNAVAILABLE, retry_after=1, detail="the load was given up"))

@@ -15,6 +15,7 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
+    JSON,
     ColumnElement,
     Integer,
     ScalarSelect,
@@ -147,9 +148,11 @@ async def unread(tx: AsyncConnection, readers: Collection[tuple[TenantId, UserId
 
     Counts and versions are of one moment. A reader who does not exist is left out.
     """
-    found = await tx.execute(_unread_counts(), {"readers": [user for _, user in readers]})
+    found = await tx.execute(_unread_counts(tx.dialect.name), {"readers": [user for _, user in readers]})
     asked = set(readers)
-    return {user: Unread(count, number) for tenant, user, count, number in found if (tenant, user) in asked}
+    return {
+        user: Unread(count, number) for tenant, user, count, number in found.all() if (tenant, user) in asked
+    }
 
 
 @crosses_tenants("retention is one for all tenants")
@@ -194,8 +197,13 @@ def unmarked(tenant: _Tenant, user: _User, *marks: ColumnElement[datetime]) -> C
 
 
 @cache
-def _unread_counts() -> Select[*tuple[Any, ...]]:
-    """For each of the bound ``readers``, by their ids: what is unread, and the version of that."""
+def _unread_counts(dialect: str) -> Select[*tuple[Any, ...]]:
+    """For each of the bound ``readers``, by their ids: what is unread, and the version of that.
+
+    The ids are one parameter, a JSON array, so that the statement is one and the same for any number of them.
+    """
+    elements = func.json_each if dialect == "sqlite" else func.json_array_elements_text
+    asked = elements(bindparam("readers", type_=JSON)).table_valued("value")
     fresh = unmarked(users.c.tenant_id, users.c.id, receipts.c.read_at, receipts.c.archived_at)
 
     def waiting(addressed: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -209,7 +217,7 @@ def _unread_counts() -> Select[*tuple[Any, ...]]:
         select(users.c.tenant_id, users.c.id, own + ours + everyone, version)
         .join_from(users, tenants, tenants.c.id == users.c.tenant_id)
         .join(counters, counters.c.name == GLOBAL_INBOX)
-        .where(users.c.id.in_(bindparam("readers", expanding=True)))
+        .where(users.c.id.in_(select(asked.c.value)))
     )
 
 
