@@ -4,20 +4,18 @@ import asyncio
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import socketio
 
 from scripts.source_tree import ROOT
 from tests.support import programs
 from tests.support.processes import running
-from tests.support.server import Person, Server, eventually, serving, token_for
+from tests.support.server import Person, Server, serving, token_for
 from tests.support.streams import start_job
 from tidings.domain.people import Role
 
@@ -25,72 +23,9 @@ CLIENTS = ROOT / "tests" / "system" / "clients"
 SECONDS = 60.0
 
 
-class Pages:
-    """A web server of somebody's application: one page, what it loads, and what it found out."""
-
-    def __init__(self) -> None:
-        self.config: dict[str, str] = {}
-        self.result: dict[str, Any] | None = None
-        pages = self
-        files = {
-            "/": ("text/html", CLIENTS / "page.html"),
-            "/socket.io.js": (
-                "text/javascript",
-                CLIENTS / "node_modules" / "socket.io-client" / "dist" / "socket.io.js",
-            ),
-        }
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                kind, path = files.get(self.path, ("application/json", None))
-                body = json.dumps(pages.config).encode() if path is None else path.read_bytes()
-                self._answer(body, kind)
-
-            def do_POST(self) -> None:
-                pages.result = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self._answer(b"", "text/plain")
-
-            def log_message(self, *_: object) -> None:
-                """Nothing: what the browser asks for is not the test's news."""
-
-            def _answer(self, body: bytes, kind: str) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", kind)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-@contextmanager
-def serving_pages() -> Iterator[Pages]:
-    pages = Pages()
-    try:
-        yield pages
-    finally:
-        pages.close()
-
-
 @pytest.fixture(scope="module")
-def pages() -> Iterator[Pages]:
-    """The application whose pages may use the server."""
-    with serving_pages() as allowed:
-        yield allowed
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, pages: Pages) -> Iterator[Server]:
-    settings = {"allowed_origins": pages.origin}
-    with serving(tmp_path_factory.mktemp("server"), settings) as listening:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("server")) as listening:
         yield listening
 
 
@@ -114,9 +49,8 @@ async def node(*words: str, **env: str) -> list[dict[str, Any]]:
 # Socket.IO in Node.
 
 
-@pytest.mark.parametrize(
-    ("module", "transport"), [("socket.io-client", "websocket"), ("socket.io-client-v3", "websocket")]
-)
+@pytest.mark.parametrize("transport", ["websocket", "polling", "upgrade"])
+@pytest.mark.parametrize("module", ["socket.io-client-v2", "socket.io-client-v3", "socket.io-client"])
 async def test_a_day(server: Server, module: str, transport: str) -> None:
     """ "Stock clients of Socket.IO 2, 3 and 4 work unchanged": every verb, every answer, in one session."""
     user, admin = await server.people(Role.USER, Role.ADMIN)
@@ -133,6 +67,7 @@ async def test_a_day(server: Server, module: str, transport: str) -> None:
     _check_connecting(said, user)
     _check_inbox(said, user, admin)
     _check_job(said, jobs)
+    assert said["transport"] == ["polling" if transport == "polling" else "websocket"]
     assert said["refreshed"][0].keys() == {"expiresAt"}
     assert said["disconnected"][0] == "io client disconnect"
     assert said["left over"] == [["notification:unread", "notification:unread", "notification:error"]]
@@ -179,31 +114,61 @@ def _check_job(said: dict[str, list[Any]], jobs: list[list[Any]]) -> None:
     assert said["strange job"][0]["error"]["code"] == "NOT_FOUND"
 
 
+@pytest.mark.parametrize("transport", ["websocket", "polling", "upgrade"])
+async def test_recovery(server: Server, transport: str) -> None:
+    """ "Reconnecting with ``{pid, offset}`` replays exactly what was missed, in order, any number of times"."""
+    user = await server.person()
+    given = {"url": server.url, "token": user.token, "rounds": [0, 1, 0, 5]}
+    lines = await node("recover.mjs", transport, SCENARIO=json.dumps(given))
+    assert [line["recovered"] for line in lines if "recovered" in line] == [False, True, True, True, True]
+    assert [line["ready"] for line in lines if "ready" in line] == [False, True, True, True, True]
+    (heard,) = [line["heard"] for line in lines if "heard" in line]
+    assert heard == [
+        "missed 1.0",
+        "missed 3.0",
+        "missed 3.1",
+        "missed 3.2",
+        "missed 3.3",
+        "missed 3.4",
+        "live",
+    ]
+
+
+def test_without_old_clients(tmp_path: Path) -> None:
+    """ "Engine.IO 4 and 3 (``TIDINGS_ALLOW_EIO3``, on)": where it is off, clients of Socket.IO 2 are refused."""
+    with serving(tmp_path, {"allow_eio3": "false"}) as server:
+        asked = "/socket.io/?transport=polling&EIO="
+        assert [server.get(asked + version).status_code for version in "34"] == [400, 200]
+
+
 # Socket.IO in Python.
 
 
-async def test_python_socketio(server: Server) -> None:
+@pytest.mark.parametrize("transports", [["websocket"], ["polling"], ["polling", "websocket"]])
+async def test_python_socketio(server: Server, transports: list[str]) -> None:
     """ "Stock clients work unchanged": python-socketio's, with acks, events and a CONNECT_ERROR."""
     user = await server.person()
     heard: asyncio.Queue[tuple[str, Any]] = asyncio.Queue()
-    client = socketio.AsyncClient(reconnection=False)
 
     async def hear(event: str, *args: Any) -> None:
         await heard.put((event, args[0]))
 
-    client.on("*", hear, namespace="/notifications")
-    options = {"namespaces": ["/notifications"], "transports": ["websocket"]}
-    with pytest.raises(socketio.exceptions.ConnectionError):
-        await client.connect(server.url, auth={"token": "x"}, **options)
-    await client.disconnect()
-    await client.connect(server.url, auth={"token": user.token}, **options)
-    assert (await heard.get())[0] == "notification:ready"
-    made = await client.call(
-        "notification:create", {"title": "t", "content": "c"}, namespace="/notifications"
-    )
-    assert await heard.get() == ("notification:new", {"notification": made})
-    assert (await heard.get())[0] == "notification:unread"
-    await client.disconnect()
+    options = {"namespaces": ["/notifications"], "transports": transports}
+    # Its own session it would leave open after a refusal.
+    async with aiohttp.ClientSession() as http:
+        client = socketio.AsyncClient(reconnection=False, http_session=http)
+        client.on("*", hear, namespace="/notifications")
+        with pytest.raises(socketio.exceptions.ConnectionError):
+            await client.connect(server.url, auth={"token": "x"}, **options)
+        await client.disconnect()
+        await client.connect(server.url, auth={"token": user.token}, **options)
+        assert (await heard.get())[0] == "notification:ready"
+        given = {"title": "t", "content": "c"}
+        made = await client.call("notification:create", given, namespace="/notifications")
+        assert await heard.get() == ("notification:new", {"notification": made})
+        assert (await heard.get())[0] == "notification:unread"
+        assert client.transport() == transports[-1]
+        await client.disconnect()
     await server.audited("WEBSOCKET_DISCONNECT", userId=user.id)
 
 
@@ -234,63 +199,3 @@ async def test_eventsource(server: Server) -> None:
     assert all(message["id"] for message in messages)
     assert len(lines) == len(messages) + 3
     assert lines[-2:] == [{"code": None, "closed": False}, {"code": 204, "closed": True}]
-
-
-# A browser.
-
-
-@contextmanager
-def browsing(url: str, profile: Path) -> Iterator[None]:
-    """A Chromium that shows one page."""
-    flags = [
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--no-proxy-server",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={profile}",
-    ]
-    with running([programs.chromium(), *flags, url]):
-        yield
-
-
-async def visited(server: Server, pages: Pages, profile: Path) -> tuple[Person, dict[str, Any]]:
-    """Who visited the page, and what the page could do with the server."""
-    user = await server.person()
-    async with server.http(user) as client:
-        ticket = (await client.post("/tickets", json={"for": "/notifications/events"})).json()["ticket"]
-    pages.config = {"url": server.url, "token": user.token, "ticket": ticket}
-    with browsing(pages.origin, profile):
-        await eventually(lambda: pages.result is not None, SECONDS)
-    assert pages.result is not None
-    return user, pages.result
-
-
-async def test_an_allowed_page(server: Server, pages: Pages, tmp_path: Path) -> None:
-    """ "Exact match against ``TIDINGS_ALLOWED_ORIGINS``": REST with its preflight, socket and stream in a browser."""
-    user, found = await visited(server, pages, tmp_path)
-    assert found["rest"]["status"] == 201
-    assert found["socket"]["user"]["id"] == user.id
-    assert found["socket"]["made"]["title"] == "From a page"
-    first, *_, last = found["stream"]["heard"]
-    assert first["type"] == "ready"
-    assert last["notification"]["title"] == "To a page"
-
-
-async def test_another_page(server: Server, tmp_path: Path) -> None:
-    """ "A present Origin that is not allowed is 403 on every surface": with a good token and ticket all fail."""
-    with serving_pages() as elsewhere:
-        user, found = await visited(server, elsewhere, tmp_path)
-        assert found == {
-            "rest": {"fault": "TypeError"},
-            "socket": {"fault": "websocket error"},
-            "stream": {"heard": [], "closed": True},
-        }
-        await server.audited("ORIGIN_REJECTED", origin=elsewhere.origin)
-    async with server.http(user) as client:
-        assert (await client.get("/notifications")).json()["items"] == []

@@ -86,6 +86,13 @@ print("all read", ...(await next("notification:read")));
 socket.emit("no such event", {});
 print("unknown", ...(await next("notification:error")));
 
+// What came before has been said while the upgrade went on; from here on it is over.
+const engine = socket.io.engine;
+if (transport === "upgrade" && engine.transport.name === "polling") {
+  await new Promise((upgraded) => engine.once("upgrade", upgraded));
+}
+print("transport", engine.transport.name);
+
 const job = await post("/jobs", user, { kind: "demo.steps", payload: { steps: 4, delayMs: 30 } });
 print("subscribed", job.id, await ask("job:subscribe", { jobId: job.id }));
 for (;;) {
