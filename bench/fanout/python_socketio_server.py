@@ -11,7 +11,7 @@ import socketio
 import uvicorn
 import uvloop
 
-from bench.fanout.emitter import EVENT, Payload, Serving, drive
+from bench.harness.emitter import EVENT, Payload, Serving, drive
 
 NAMESPACE = "/notifications"
 ROOM = "everybody"

@@ -1,13 +1,12 @@
 """The driver's side of ``receiver.c``: build it, start it, ask it. What it counts is said there."""
 
 import contextlib
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.fanout.process import BenchmarkError, LineProcess, running
+from bench.harness.compiler import build
+from bench.harness.process import LineProcess, running
 
 SOURCE = Path(__file__).with_suffix(".c")
 STEP = 32
@@ -54,20 +53,8 @@ class Receiver:
 
 
 def build_receiver(folder: Path) -> Path:
-    """Compile the receiver into a folder.
-
-    Raises:
-        BenchmarkError: there is no C compiler, or it failed.
-    """
-    compiler = shutil.which("cc")
-    if compiler is None:
-        raise BenchmarkError("no C compiler: install one that is called as cc (Debian: gcc libc6-dev)")
-    program = folder / "receiver"
-    command = [compiler, "-std=gnu11", "-O2", "-o", str(program), str(SOURCE)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise BenchmarkError(f"the receiver does not compile:\n{result.stderr}")
-    return program
+    """Compile the receiver into a folder, or raise BenchmarkError."""
+    return build(folder, "receiver", [SOURCE])
 
 
 @contextlib.asynccontextmanager

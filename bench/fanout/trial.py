@@ -1,13 +1,15 @@
 """One trial: everything that is measured of one server, in a fresh process, with a fresh receiver."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.fanout.process import BenchmarkError
+from bench.fanout.figures import BURST, Figures
 from bench.fanout.receiver import Latency, Receiver, receiving
-from bench.fanout.servers import RunningServer, Server, serving
+from bench.harness.process import BenchmarkError
+from bench.harness.report import Trial
+from bench.harness.run import Rig
+from bench.harness.servers import RunningServer, Server, serving
 
-BURST = 10
 HANDSHAKE_CYCLES = 2
 WARM_UP_CONNECTIONS = 16
 WARM_UP_SECONDS = 0.5
@@ -25,29 +27,6 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """What one trial gives.
-
-    Latency is from emit to receipt. ``cpu_us_per_delivery`` is the processor time of the server in the run
-    message by message, which says much the same as deliveries/s but suffers less from a busy machine.
-    """
-
-    deliveries_per_second: float
-    burst_deliveries_per_second: float
-    cpu_us_per_delivery: float
-    latency_p50_ms: float
-    latency_p99_ms: float
-    bytes_per_connection: float
-    handshakes_per_second: float
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    version: str
-    figures: Figures
-
-
-@dataclass(frozen=True, slots=True)
 class Throughput:
     """Deliveries a second, and microseconds of the server's processor time for each."""
 
@@ -55,17 +34,7 @@ class Throughput:
     cpu_us: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rig:
-    """Where a trial runs: a folder for temporary files, the compiled receiver, the two cores."""
-
-    folder: Path
-    program: Path
-    server_cpu: int
-    receiver_cpu: int
-
-
-async def measure(server: Server, plan: Plan, rig: Rig) -> Trial:
+async def measure(server: Server, plan: Plan, rig: Rig, program: Path) -> Trial:
     """Run one trial.
 
     Raises:
@@ -74,11 +43,11 @@ async def measure(server: Server, plan: Plan, rig: Rig) -> Trial:
     async with (
         serving(server, cpu=rig.server_cpu, folder=rig.folder) as running,
         receiving(
-            rig.program,
+            program,
             port=running.serving.port,
             tokens=running.serving.tokens,
             ack_fd=running.ack_fd,
-            cpu=rig.receiver_cpu,
+            cpu=rig.client_cpu,
         ) as receiver,
     ):
         memory = await _memory(running, receiver, plan)
@@ -97,7 +66,7 @@ async def measure(server: Server, plan: Plan, rig: Rig) -> Trial:
             bytes_per_connection=memory,
             handshakes_per_second=handshakes,
         )
-        return Trial(running.serving.version, figures)
+        return Trial(running.serving.version, asdict(figures))
 
 
 async def _memory(running: RunningServer, receiver: Receiver, plan: Plan) -> float:

@@ -1,19 +1,26 @@
-"""The whole benchmark, small."""
+"""``python -m bench``."""
 
-import json
-import os
+from collections.abc import Sequence
 
 import pytest
 
-from bench.fanout.__main__ import main
+from bench import __main__ as bench
 
 
-def test_a_small_run_measures_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every figure of the document is there, and the process keeps the cores it had."""
-    cores = os.sched_getaffinity(0)
-    options = "--servers python-socketio --connections 20 --rounds 1 --seconds 0.2 --rate 100 --json"
-    assert main(options.split()) == 0
-    (server,) = json.loads(capsys.readouterr().out)["servers"]
-    assert server["name"] == "python-socketio"
-    assert all(value > 0 for value in server["median"].values())
-    assert os.sched_getaffinity(0) == cores
+def test_every_benchmark_runs_with_the_same_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that cannot be done does not keep the others from running, and is not forgotten."""
+    given: list[Sequence[str] | None] = []
+
+    def benchmark(arguments: Sequence[str] | None = None) -> int:
+        given.append(arguments)
+        return 1 if len(given) == 1 else 0
+
+    monkeypatch.setattr(bench, "BENCHMARKS", (benchmark, benchmark))
+    assert bench.main(["--rounds", "2", "--json"]) == 1
+    assert given == [["--rounds", "2", "--connections", "1000", "--json"]] * 2
+
+
+def test_there_are_three() -> None:
+    """What ``make bench`` promises."""
+    names = [benchmark.__module__ for benchmark in bench.BENCHMARKS]
+    assert names == ["bench.fanout.__main__", "bench.connect.__main__", "bench.recover.__main__"]

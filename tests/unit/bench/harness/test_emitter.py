@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
-from bench.fanout.emitter import PAYLOAD_BYTES, Emitter, Payload, make_payload
+from bench.harness.emitter import PAYLOAD_BYTES, Emitter, Payload, make_payload
 
 
 def test_a_payload_has_exactly_its_size() -> None:

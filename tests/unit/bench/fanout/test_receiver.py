@@ -8,55 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.fanout.emitter import make_payload
-from bench.fanout.process import BenchmarkError, two_cores
 from bench.fanout.receiver import STEP, Receiver, build_receiver, receiving
+from bench.harness.emitter import make_payload
+from bench.harness.process import BenchmarkError, two_cores
+from tests.support.bench_peers import CLOSE, PING, PONG, TEXT, Peer, event, frame, listening
 from tidings.domain.strictjson import dumps
-
-# The answer to the key of RFC 6455, section 1.3, which the receiver sends.
-UPGRADED = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
-TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
-
-
-def frame(head: int, payload: bytes) -> bytes:
-    length = bytes([len(payload)]) if len(payload) < 126 else bytes([126, *len(payload).to_bytes(2, "big")])
-    return bytes([head]) + length + payload
 
 
 def message(sequence: int = 0) -> bytes:
-    return frame(TEXT, b'42/notifications,["notification:new",' + dumps(make_payload(sequence)) + b"]")
-
-
-class Peer:
-    """The server's side of one connection: it does the handshake, then what the test tells it."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self.writer = writer
-        self.request = b""
-        self.join = b""
-
-    async def shake_hands(self) -> None:
-        self.request = await self._reader.readuntil(b"\r\n\r\n")
-        await self.trickle(UPGRADED + frame(TEXT, b'0{"sid":"x"}'))
-        self.join = (await self.receive())[1]
-        await self.trickle(frame(TEXT, b'40/notifications,{"sid":"y"}'))
-
-    async def trickle(self, data: bytes) -> None:
-        for index in range(len(data)):
-            self.writer.write(data[index : index + 1])
-            await self.writer.drain()
-
-    async def receive(self) -> tuple[int, bytes]:
-        """One masked frame (RFC 6455, section 5.3)."""
-        head, length = await self._reader.readexactly(2)
-        assert length & 0x80, "a client masks"
-        length &= 0x7F
-        if length == 126:
-            length = int.from_bytes(await self._reader.readexactly(2), "big")
-        mask = await self._reader.readexactly(4)
-        masked = await self._reader.readexactly(length)
-        return head, bytes(byte ^ mask[index % 4] for index, byte in enumerate(masked))
+    return event("notification:new", dumps(make_payload(sequence)))
 
 
 class Bed:
@@ -93,14 +53,13 @@ async def bed(program: Path, ack_pipe: tuple[int, int]) -> AsyncIterator[Bed]:
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(reader, writer)
-        await peer.shake_hands()
+        await peer.greet()
+        await peer.trickle(frame(TEXT, b'40/notifications,{"sid":"y"}'))
         peers.append(peer)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
     acks, ack_fd = ack_pipe
     async with (
-        server,
+        listening(accept) as port,
         receiving(program, port=port, tokens=["t1", "t2"], ack_fd=ack_fd, cpu=two_cores()[1]) as receiver,
     ):
         yield Bed(receiver, peers, acks)
@@ -112,7 +71,6 @@ async def test_each_connection_upgrades_and_joins_with_a_token(bed: Bed) -> None
     """Engine.IO 4 over WebSocket, then CONNECT to the namespace; connections take turns with the tokens."""
     seconds = await bed.receiver.connect(3)
     assert seconds > 0
-    assert all(peer.request.startswith(b"GET /socket.io/?EIO=4&transport=websocket ") for peer in bed.peers)
     joins = sorted(peer.join for peer in bed.peers)
     assert joins == [b'40/notifications,{"token":"%s"}' % token for token in (b"t1", b"t1", b"t2")]
 
@@ -162,10 +120,8 @@ async def test_what_is_not_the_event_is_not_counted(bed: Bed) -> None:
     """Other events, pings of both layers and trailing arguments are taken as they come."""
     await bed.receiver.connect(1)
     await bed.receiver.begin()
-    bed.write(
-        frame(TEXT, b'42/notifications,["notification:ready",{}]') + frame(TEXT, b"2") + frame(PING, b"p")
-    )
-    bed.write(frame(TEXT, b'42/notifications,["notification:new",' + dumps(make_payload(0)) + b',"a.1.b.0"]'))
+    bed.write(event("notification:ready", b"{}") + frame(TEXT, b"2") + frame(PING, b"p"))
+    bed.write(event("notification:new", dumps(make_payload(0)), b'"a.1.b.0"'))
     await bed.receiver.received(1)
     assert await bed.peers[0].receive() == (TEXT, b"3")
     assert await bed.peers[0].receive() == (PONG, b"p")
@@ -220,10 +176,9 @@ async def test_a_refused_upgrade_is_an_error(program: Path, ack_pipe: tuple[int,
         with contextlib.closing(writer):
             await writer.drain()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with receiving(
-            program, port=port, tokens=["t"], ack_fd=ack_pipe[1], cpu=two_cores()[1]
-        ) as receiver:
-            with pytest.raises(BenchmarkError, match=r"refused: HTTP/1\.1 503"):
-                await receiver.connect(1)
+    async with (
+        listening(refuse) as port,
+        receiving(program, port=port, tokens=["t"], ack_fd=ack_pipe[1], cpu=two_cores()[1]) as receiver,
+    ):
+        with pytest.raises(BenchmarkError, match=r"refused: HTTP/1\.1 503"):
+            await receiver.connect(1)

@@ -1,4 +1,4 @@
-"""Tidings, as ``tidings serve`` runs it on the embedded default, in the fan-out benchmark.
+"""Tidings, as ``tidings serve`` runs it on the embedded default, in the benchmarks.
 
 A fresh database in a temporary folder holds one tenant with a few users; connections share them. The limits
 that would stand in a benchmark's way are raised, nothing is switched off: every token is verified, the
@@ -20,7 +20,7 @@ from typing import TextIO
 
 import uvloop
 
-from bench.fanout.emitter import EVENT, Payload, Publish, Serving, drive
+from bench.harness.emitter import EVENT, Payload, Publish, Serving, drive
 from tidings import log
 from tidings.app import Node
 from tidings.broker.base import Broker
@@ -40,7 +40,7 @@ SECRET = "the-benchmark-is-no-secret-0123456789"
 
 
 def make_settings(folder: Path) -> Settings:
-    """The defaults but for a folder, a port and the limits that count one machine's clients."""
+    """The defaults but for a folder, a port, the limits that count one machine's clients, and a quick end."""
     return load(
         var=folder,
         port=0,
@@ -49,6 +49,8 @@ def make_settings(folder: Path) -> Settings:
         max_connections_per_user=BEYOND_REACH,
         max_connections_per_ip=BEYOND_REACH,
         handshake_rate=BEYOND_REACH,
+        rate_limit_points=BEYOND_REACH,
+        drain_seconds=0,
     )
 
 
