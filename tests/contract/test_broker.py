@@ -1,10 +1,23 @@
 """The broker's guarantees (``tidings.broker.base``), on every implementation. Docstrings quote them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from tests.support.broker_rig import ACME, ANN, BOB, JOB, OTHER, RIGS, STRANGER, BrokerRig, event
+from tests.support.broker_rig import (
+    ACME,
+    ANN,
+    ARRANGEMENTS,
+    BOB,
+    JOB,
+    OTHER,
+    STRANGER,
+    BrokerRig,
+    event,
+    memory_rig,
+    redis_rig,
+)
+from tests.support.redis import Arrangement
 from tidings.broker.base import BrokerUnavailable, History, Limits
 from tidings.domain.channel import GLOBAL_CHANNEL, GLOBAL_TENANT, Channel
 from tidings.domain.position import Cursor, Position
@@ -12,9 +25,19 @@ from tidings.domain.position import Cursor, Position
 LIMITS = Limits(events=5, seconds=60.0)
 
 
-@pytest.fixture(params=RIGS)
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[BrokerRig]:
-    async with RIGS[request.param](LIMITS) as made:
+@pytest.fixture(scope="module", params=["memory", *ARRANGEMENTS])
+def servers(request: pytest.FixtureRequest) -> Iterator[Arrangement | None]:
+    """What the broker needs to run: nothing for that of one process."""
+    if request.param == "memory":
+        yield None
+        return
+    with ARRANGEMENTS[request.param]() as arrangement:
+        yield arrangement
+
+
+@pytest.fixture
+async def rig(servers: Arrangement | None) -> AsyncIterator[BrokerRig]:
+    async with memory_rig(LIMITS) if servers is None else redis_rig(servers, LIMITS) as made:
         yield made
 
 
@@ -292,6 +315,28 @@ class TestHonest:
         [ours] = await put(rig, ANN)
         assert not (await rig.broker.read([STRANGER], ours)).complete
         assert not (await rig.broker.read([ANN], await rig.broker.position(OTHER))).complete
+
+
+class TestNoReadAhead:
+    """8. *No read ahead.*"""
+
+    async def test_position(self, rig: BrokerRig) -> None:
+        """What ``position`` has returned of a subscribed channel was handed to ``deliver`` before it returned."""
+        await rig.broker.subscribe([ANN])
+        for _ in range(20):
+            await put(rig, ANN, BOB)
+            position = await rig.broker.position(ACME)
+            assert rig.heard[-1].position.offset == position.offset - 1
+
+    async def test_read(self, rig: BrokerRig) -> None:
+        """What ``read`` has returned of a subscribed channel was handed to ``deliver`` before it returned."""
+        await rig.broker.subscribe([ANN])
+        start = await rig.broker.position(ACME)
+        for _ in range(20):
+            [start] = await put(rig, ANN)
+            await put(rig, ANN)
+            history = await rig.broker.read([ANN, BOB], start)
+            assert rig.heard[-1] == history.events[-1]
 
 
 class TestLatest:

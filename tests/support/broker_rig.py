@@ -1,17 +1,22 @@
 """A broker under test, with its clock and ears: what the broker's contract tests need of an implementation.
 
-An implementation joins the contract by one more entry in ``RIGS``.
+The memory broker is made for each test; a Redis broker too, on servers that a module of tests shares.
 """
 
+import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Protocol
 
+from tests.support.redis import ORDINARY, Arrangement, cluster, sentinel, standalone
 from tidings.broker.base import Broker, Limits
 from tidings.broker.memory import MemoryBroker, Remember
-from tidings.domain.channel import job_channel, user_channel
+from tidings.broker.redis.broker import RedisBroker
+from tidings.broker.redis.ledger import Terms
+from tidings.domain.channel import Channel, job_channel, user_channel
 from tidings.domain.event import Event, EventClass, Published
 from tidings.domain.people import TenantId, UserId
 
@@ -104,6 +109,50 @@ async def memory_rig(limits: Limits, remember: Remember | None = None) -> AsyncI
         await rig.broker.close()
 
 
-RIGS: dict[str, MakeRig] = {
-    "memory": memory_rig,
+@dataclass
+class RedisRig:
+    """``RedisBroker`` on real servers. Time passes by moving its past."""
+
+    arrangement: Arrangement
+    limits: Limits
+    heard: list[Published] = field(default_factory=list)
+    lost: list[Channel] = field(default_factory=list)
+    broker: RedisBroker = field(init=False)
+    since: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.broker = RedisBroker(self.arrangement.url, Terms(self.limits))
+
+    async def settle(self) -> None:
+        """Guarantee 8: what a position is beyond has been delivered."""
+        for tenant in {channel.tenant for channel in self.broker._channels}:
+            await self.broker.position(tenant)
+
+    async def advance(self, seconds: float) -> None:
+        """What the test itself took since is part of it, so that the model's time and Redis's do not part."""
+        passed = time.monotonic() - self.since
+        self.arrangement.age(max(0.0, seconds - passed))
+        self.since = time.monotonic()
+
+    async def lose(self) -> None:
+        self.arrangement.flush()
+
+
+@asynccontextmanager
+async def redis_rig(arrangement: Arrangement, limits: Limits) -> AsyncIterator[RedisRig]:
+    arrangement.flush()
+    rig = RedisRig(arrangement, limits)
+    await rig.broker.start(rig.heard.append, rig.lost.append)
+    try:
+        yield rig
+    finally:
+        await rig.broker.close()
+
+
+ARRANGEMENTS: dict[str, Callable[[], AbstractContextManager[Arrangement]]] = {
+    "redis": standalone,
+    "redis before sharding": partial(standalone, *ORDINARY),
+    "redis cluster": cluster,
+    "redis sentinel": sentinel,
 }
+"""Every way in which a Redis can be had. The names are those of the tests' parameters."""

@@ -15,6 +15,8 @@ Guarantees, checked by one contract test on each implementation:
 6. *Whole or refused.* ``read`` gives everything after a position on the given channels, or says that it
    cannot. Never a part.
 7. *Honest.* When the counter has to begin anew, the epoch changes, and every older position is refused.
+8. *No read ahead.* What ``read`` or ``position`` has returned of a subscribed channel was handed to
+   ``deliver`` before it returned, so that who joins there is told nothing twice.
 
 What it does not do: it stores nothing durably, and knows neither sessions nor wire formats.
 """
@@ -31,9 +33,13 @@ from tidings.domain.position import Position
 Deliver = Callable[[Published], None]
 """Called on the event loop for each event of a subscribed channel. Must not block and must not raise."""
 
+Lost = Callable[[Channel], None]
+"""Called on the event loop when something of a subscribed channel was missed that nobody has any more, or the
+epoch has changed: who hears the channel has to begin anew. Must not block and must not raise."""
+
 
 class BrokerUnavailable(Exception):
-    """The broker cannot be reached now. Nothing was published."""
+    """The broker cannot be reached now, or has not answered: what was asked for may or may not have been done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +66,8 @@ class History:
 
 
 class Broker(Protocol):
-    async def start(self, deliver: Deliver) -> None:
-        """Connect. ``deliver`` is called from now on."""
+    async def start(self, deliver: Deliver, lost: Lost = ...) -> None:
+        """Connect. ``deliver`` and ``lost`` are called from now on."""
 
     async def close(self) -> None:
         """Stop delivering and let go of every connection."""
@@ -70,24 +76,33 @@ class Broker(Protocol):
         """Publish in the order given; the positions come back in the same order.
 
         Raises:
-            BrokerUnavailable: not started, closed or out of reach; nothing of the batch's unanswered rest is known to be published; publish it
-                again with the same keys.
+            BrokerUnavailable: not started, closed or out of reach. How much of the batch was published is not
+                known: publish it again with the same keys.
         """
 
     async def subscribe(self, channels: Collection[Channel]) -> None:
-        """Hear these channels. Counted: each call needs its ``unsubscribe``."""
+        """Hear these channels. Counted: each call that returns needs its ``unsubscribe``.
+
+        Raises:
+            BrokerUnavailable: that could not be begun; nothing is counted.
+        """
 
     async def unsubscribe(self, channels: Collection[Channel]) -> None:
         """Take back one ``subscribe`` of each."""
 
     async def position(self, tenant: TenantId) -> Position:
-        """Where the tenant's counter stands: the number of its latest event, 0 before the first."""
+        """Where the tenant's counter stands: the number of its latest event, 0 before the first.
+
+        Raises:
+            BrokerUnavailable: nobody knows now.
+        """
 
     async def read(self, channels: Collection[Channel], after: Position) -> History:
         """Everything after ``after`` on these channels.
 
         Raises:
             ValueError: the channels are not those of exactly one tenant.
+            BrokerUnavailable: nobody knows now.
         """
 
     def healthy(self) -> bool:

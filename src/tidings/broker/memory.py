@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import structlog
 
-from tidings.broker.base import BrokerUnavailable, Deliver, History, Limits
+from tidings.broker.base import BrokerUnavailable, Deliver, History, Limits, Lost
 from tidings.domain.channel import Channel
 from tidings.domain.event import Event, Published
 from tidings.domain.people import TenantId
@@ -65,7 +65,8 @@ class MemoryBroker:
         self._deliver: Deliver | None = None
         self._tenants: OrderedDict[TenantId, _Tenant] = OrderedDict()  # the first is swept next
 
-    async def start(self, deliver: Deliver) -> None:
+    async def start(self, deliver: Deliver, lost: Lost = lambda _: None) -> None:
+        """Nothing is ever lost between a broker and a hub of one process."""
         self._deliver = deliver
 
     async def close(self) -> None:

@@ -1,0 +1,1 @@
+"""The broker of many processes: numbers, histories and publishing in Redis."""
