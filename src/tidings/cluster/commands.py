@@ -1,0 +1,38 @@
+"""What this room asks of a connection to Redis. It makes none: ``app`` hands one in."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from typing import Protocol
+
+Word = str | int | float | bytes
+
+
+@dataclass(frozen=True)
+class Script:
+    """What Redis runs, in Lua."""
+
+    text: str
+
+    @cached_property
+    def sha(self) -> str:
+        """The SHA-1 that Redis knows it by."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Commands(Protocol):
+    async def run(self, script: Script, key: str, *words: Word) -> object:
+        """Run a script on its one key; it reads the words as ``ARGV``. A script that Redis has forgotten is loaded.
+
+        The reply is bytes, a number, None, or a list of these. The wait is bounded, and when it is given up the
+        script may have been run all the same; a call may overtake another one.
+
+        Raises:
+            BrokerUnavailable: Redis is away, is too slow or refuses.
+        """
+
+
+def load(name: str) -> Script:
+    """A script that lies beside this file."""
+    return Script(files("tidings.cluster").joinpath(name).read_text(encoding="utf-8"))

@@ -1,0 +1,177 @@
+"""How often, counted over all nodes: the exact sliding window of ``identity.limiter``, kept in Redis.
+
+It does not know what is counted, and does not decide how long Redis may take: ``Commands`` does.
+"""
+
+import asyncio
+import itertools
+import math
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+from tidings.broker.base import BrokerUnavailable
+from tidings.cluster.commands import Commands, Word, load
+from tidings.cluster.share import Nodes, alone, share
+from tidings.identity.limiter import Verdict
+
+_HIT = load("limiter.lua")
+_TELL = -1
+_MICRO = 1_000_000
+_SWEEP_PER_HIT = 2
+_BATCH = 500
+
+
+class _Hit(NamedTuple):
+    """One that was let in here. The number is its name, never given twice."""
+
+    number: int
+    at: float
+
+
+@dataclass(slots=True)
+class _Own:
+    """What this node knows of a key: its own hits, the oldest first, and until when the window is known to be full.
+
+    ``untold``: some of the hits were let in without Redis.
+    """
+
+    touched: float
+    full_until: float = 0.0
+    untold: bool = False
+    hits: deque[_Hit] = field(default_factory=deque)
+
+
+class RedisLimiter:
+    """At most ``points`` hits of a key in any ``seconds``, over all nodes, by the clock of Redis.
+
+    While Redis is there this is exact. A refusal holds until the oldest hit has aged, so a flood of what is
+    refused asks Redis once. Each node remembers what it let in itself: hits that Redis does not know, after an
+    outage, a restart or a flush, are told to it with the key's next hit, and those of an outage by ``catch_up``.
+
+    While Redis is away a node lets in its share, ``points`` divided by the ``nodes`` last known to live (at
+    least one hit), and what it let in before the outage counts towards it. So no node ever lets in more than
+    ``points``, all of them together not more than ``points`` in a window of the outage (unless there are more
+    nodes than points), and a node that is alone does exactly as if Redis were there. In the window in which an
+    outage or a flush begins, a user of several nodes may get up to their shares beyond what another one let in.
+    """
+
+    def __init__(
+        self,
+        commands: Commands,
+        node: str,
+        points: int,
+        seconds: float,
+        *,
+        nodes: Nodes = alone,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``node`` names this process and no other, ever. ``clock`` gives seconds and never goes back.
+
+        Raises:
+            ValueError: less than one point, or no time at all.
+        """
+        if points < 1 or seconds <= 0:
+            raise ValueError("a window has at least one point and some time")
+        self._commands = commands
+        self._node = node
+        self._points = points
+        self._seconds = seconds
+        self._nodes = nodes
+        self._clock = clock
+        self._numbers = itertools.count()
+        # In the order in which they were last asked for, so that what has aged stands in front.
+        self._keys: OrderedDict[str, _Own] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many keys are remembered here."""
+        return len(self._keys)
+
+    async def hit(self, key: str) -> Verdict:
+        """Ask for one more. What is refused does not count."""
+        own = self._own(key)
+        if own.full_until > own.touched:
+            return self._refuse(self._points, own.full_until - own.touched)
+        number = next(self._numbers)
+        try:
+            granted, value = await self._ask(key, number, own)
+        except BrokerUnavailable:
+            return self._judge(self._own(key), number)
+        own = self._own(key)
+        if not granted:
+            own.full_until = own.touched + value / _MICRO
+            return self._refuse(self._points, value / _MICRO)
+        own.hits.append(_Hit(number, own.touched))
+        return self._allow(self._points, value)
+
+    async def catch_up(self) -> None:
+        """Tell Redis what was let in while it was away: to be called when it is back.
+
+        Raises:
+            BrokerUnavailable: it is away again.
+        """
+        untold = [(key, own) for key, own in self._keys.items() if own.untold]
+        for start in range(0, len(untold), _BATCH):
+            batch = untold[start : start + _BATCH]
+            await asyncio.gather(*(self._ask(key, "", own) for key, own in batch))
+
+    async def _ask(self, key: str, number: int | str, own: _Own) -> list[int]:
+        """Whether it is let in, then how many more are, or the microseconds to wait."""
+        if not own.untold:
+            reply = await self._run(key, number, own.hits[-1].number if own.hits else "")
+            if reply[0] != _TELL:
+                return reply
+        own.untold = False
+        try:
+            return await self._run(key, number, "", *self._ages(own.hits))
+        except BaseException:
+            own.untold = True
+            raise
+
+    def _ages(self, known: Iterable[_Hit]) -> Iterator[int]:
+        """Each hit's number and age, as the script takes them."""
+        now = self._clock()
+        for hit in known:
+            yield hit.number
+            yield round((now - hit.at) * _MICRO)
+
+    async def _run(self, key: str, number: int | str, before: int | str, *told: Word) -> list[int]:
+        window = round(self._seconds * _MICRO)
+        words = (self._points, window, self._node, number, before, *told)
+        return cast("list[int]", await self._commands.run(_HIT, f"tidings:1:limit:{key}", *words))
+
+    def _judge(self, own: _Own, number: int) -> Verdict:
+        """Decide alone."""
+        limit = share(self._points, self._nodes)
+        spare = limit - len(own.hits)
+        if spare <= 0:
+            return self._refuse(limit, own.hits[-spare].at + self._seconds - own.touched)
+        own.untold = True
+        own.hits.append(_Hit(number, own.touched))
+        return self._allow(limit, spare - 1)
+
+    def _own(self, key: str) -> _Own:
+        """What is known of the key now."""
+        now = self._clock()
+        self._sweep(now)
+        own = self._keys.setdefault(key, _Own(now))
+        own.touched = now
+        self._keys.move_to_end(key)
+        while own.hits and own.hits[0].at + self._seconds <= now:
+            own.hits.popleft()
+        return own
+
+    def _sweep(self, now: float) -> None:
+        for _ in range(_SWEEP_PER_HIT):
+            oldest = next(iter(self._keys.values()), None)
+            if oldest is None or oldest.touched + self._seconds > now:
+                return
+            self._keys.popitem(last=False)
+
+    def _allow(self, limit: int, remaining: int) -> Verdict:
+        return Verdict(True, limit, remaining, math.ceil(self._seconds), 0)
+
+    def _refuse(self, limit: int, wait: float) -> Verdict:
+        return Verdict(False, limit, 0, math.ceil(self._seconds), math.ceil(wait))
