@@ -18,9 +18,10 @@ EVERYTHING = ("",)
 """The empty name is the start of every room's name."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # Those that put the rest together; ``reception`` is a page of ``app``.
+    # Those that put the rest together; ``reception`` and ``sharing`` are pages of ``app``.
     "app": EVERYTHING,
     "reception": EVERYTHING,
+    "sharing": EVERYTHING,
     "cli": EVERYTHING,
     # The package's face: `from tidings import job, JobContext`.
     "__init__": ("jobs",),
@@ -40,6 +41,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # Work.
     "song": ("jobs", "domain"),
     "jobs": ("delivery", "store", "domain", "metrics"),
+    # What the nodes of a cluster count and remember together, behind the protocols of those below.
+    "cluster": ("identity", "delivery", "broker", "domain", "metrics"),
     # The verbs.
     "delivery": ("identity", "hub", "broker", "store", "domain", "metrics"),
     # The neighbours, which never import each other.
@@ -56,6 +59,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 
 SANS_IO = (
     "domain",
+    "broker.redis.hearing",
+    "broker.redis.layout",
     "transports.message",
     "transports.socketio.packet",
     "transports.socketio.payload",

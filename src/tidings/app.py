@@ -25,17 +25,15 @@ from prometheus_client import start_http_server
 from tidings import metrics
 from tidings.api.app import build as build_api
 from tidings.api.services import Services as ApiServices
-from tidings.broker.base import Limits as HistoryLimits
-from tidings.broker.memory import MemoryBroker
 from tidings.delivery import retention
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.drain import release
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import once
-from tidings.delivery.records import LocalRecords
 from tidings.delivery.recovery import Recovery
 from tidings.delivery.relay import Relay
 from tidings.delivery.subscribe import Subscriptions
+from tidings.domain import strictjson
 from tidings.domain.audit import SecurityEvent
 from tidings.domain.errors import CloseReason, TidingsError
 from tidings.domain.ids import new_id
@@ -50,6 +48,7 @@ from tidings.jobs.worker import Limits as WorkerLimits
 from tidings.jobs.worker import Worker
 from tidings.reception import Reception
 from tidings.settings import Settings
+from tidings.sharing import sharing
 from tidings.store import audit as audit_store
 from tidings.store import migrate
 from tidings.store.database import Database
@@ -80,13 +79,13 @@ class Node:
         self.node_id = secrets.token_hex(4)
         self.draining = False
         self.database = Database(settings.database)
-        self.broker = MemoryBroker(
-            HistoryLimits(settings.history_events, settings.history_seconds), clock=time.time
-        )
+        self.shared = sharing(settings)
+        self.broker = self.shared.broker
+        self._degraded = False
         self.hub = Hub(self.broker.subscribe, self.broker.unsubscribe, self.broker.position)
         self.relay = Relay(self.database, self.broker)
         self.security = SecurityLog(self.node_id, self._store_security)
-        self.identity = Reception(settings, self.database, self.security)
+        self.identity = Reception(settings, self.database, self.security, self.shared)
         self.inbox = Inbox(self.database, self.relay)
         if not settings.production:
             demo.register(REGISTRY)
@@ -111,8 +110,10 @@ class Node:
         await stack.enter_async_context(self.database)
         await self._check_schema()
         await self.identity.revocations.load()
-        await self.broker.start(self.hub.deliver)
+        await self.broker.start(self.hub.deliver, self.hub.lost)
         stack.push_async_callback(self.broker.close)
+        stack.push_async_callback(self.shared.leave)
+        await stack.enter_async_context(_running(self.shared.run))
         stack.push_async_callback(self.identity.directory.close)
         stack.push_async_callback(self.inbox.close)
         if self.settings.metrics_port is not None:
@@ -227,7 +228,7 @@ class Node:
         settings = self.settings
         services = SocketServices(
             authenticator=self.identity.authenticator,
-            recovery=Recovery(self.subscriptions, LocalRecords(), jobs=settings.max_streams_per_user),
+            recovery=Recovery(self.subscriptions, self.shared.records, jobs=settings.max_streams_per_user),
             inbox=self.inbox,
             limiter=self.identity.socket_limiter,
             slots=self.identity.users,
@@ -315,7 +316,7 @@ class Node:
         """What has to be looked after once a second."""
         while True:
             await asyncio.sleep(_TIDY_SECONDS)
-            metrics.broker_healthy.set(self.broker.healthy())
+            await self._watch_broker()
             try:
                 await self.hub.tidy()
                 await self.relay.measure()
@@ -323,6 +324,22 @@ class Node:
                     self._end_revoked()
             except TidingsError as fault:
                 _log.warning("the database does not answer", reason=str(fault))
+
+    async def _watch_broker(self) -> None:
+        """Tell clients when events are late because the broker is away, and when they come again."""
+        healthy = self.broker.healthy()
+        metrics.broker_healthy.set(healthy)
+        metrics.redis_connections.set(self.shared.connections())
+        if healthy is not self._degraded:
+            return
+        self._degraded = not healthy
+        _log.warning("broker", healthy=healthy)
+        if healthy:
+            await self.shared.returned()
+            self.relay.kick()
+        state = strictjson.dumps({"state": "ok" if healthy else "degraded"})
+        for session in self.hub.sessions():
+            session.wire.tell("system:status", state)
 
     async def _retain(self) -> None:
         while True:

@@ -54,6 +54,7 @@ security_events_unstored = _counter(
 )
 relay_pending = _gauge("tidings_relay_pending", "Rows of the outbox that wait for the broker")
 relay_lag_seconds = _gauge("tidings_relay_lag_seconds", "Age of the oldest row that waits for the broker")
+redis_connections = _gauge("tidings_redis_connections", "Open connections to Redis")
 broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work")
 
 requests = _counter("tidings_http_requests", "HTTP requests answered", "method", "route", "status")

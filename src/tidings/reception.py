@@ -15,13 +15,13 @@ from tidings.domain.people import Tenant, User, UserId
 from tidings.identity.credentials import COOKIE_PLAIN, COOKIE_SECURE
 from tidings.identity.directory import Directory
 from tidings.identity.keys import KeySource, PemKeySource, SecretKeySource
-from tidings.identity.limiter import LocalSlots, SlidingWindow
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
 from tidings.identity.tickets import TicketBook
 from tidings.identity.tokens import TokenVerifier
 from tidings.settings import Algorithm, Settings, jwt_secret
 from tidings.settings import Identity as IdentityMode
+from tidings.sharing import Sharing
 from tidings.store import users
 from tidings.store.database import Database
 
@@ -29,11 +29,13 @@ from tidings.store.database import Database
 class Reception:
     """Who is it: keys, directory, origins, limits, and the ways in that are built on them."""
 
-    def __init__(self, settings: Settings, database: Database, security: SecurityLog) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, security: SecurityLog, shared: Sharing
+    ) -> None:
         self.revocations = Revocations(database)
         self.origins = Origins(settings.origins)
         self.peers = Peers(settings.trusted_proxies)
-        self.addresses, self.users, self.streams = LocalSlots(), LocalSlots(), LocalSlots()
+        self.addresses, self.users, self.streams = shared.addresses, shared.users, shared.streams
         claimed = settings.identity is IdentityMode.CLAIMS
         self.directory = Directory(
             _users_of(database), provision=partial(provision, database) if claimed else None
@@ -57,8 +59,8 @@ class Reception:
             TicketBook(settings.public_url),
             cookie_name=COOKIE_SECURE if https else COOKIE_PLAIN,
         )
-        self.socket_limiter = SlidingWindow(settings.rate_limit_points, settings.rate_limit_seconds)
-        self.rest_limiter = SlidingWindow(settings.rest_rate_per_minute, 60.0)
+        self.socket_limiter = shared.limiter(settings.rate_limit_points, settings.rate_limit_seconds)
+        self.rest_limiter = shared.limiter(settings.rest_rate_per_minute, 60.0)
 
 
 def key_source(settings: Settings) -> KeySource:

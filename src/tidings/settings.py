@@ -74,7 +74,7 @@ class Settings(BaseSettings):
         description="port; 0 takes any free one",
     )
     public_url: str = Field("", description="the server's own address as clients see it, an allowed origin")
-    workers: int = Field(1, ge=1, le=64, description="server processes; more than one needs a Redis broker")
+    workers: int = Field(1, ge=1, le=64, description="server processes; only 1 until that is built")
     var: Path = Field(Path("var"), description="where the embedded database and the made secret are kept")
     trusted_proxies: Csv = Field((), description="addresses or networks whose X-Forwarded-For counts")
 
@@ -86,7 +86,8 @@ class Settings(BaseSettings):
     broker_url: str = Field(
         "memory://",
         validation_alias=_named("BROKER_URL", "REDIS_URL"),
-        description="`memory://`, `redis://`, `rediss://`, `redis+cluster://`, `redis+sentinel://`",
+        description="`memory://`, `redis://`, `rediss://`, `redis+cluster://`, `redis+sentinel://`; "
+        "Redis >= 6.2 with `maxmemory-policy noeviction`",
     )
 
     jwt_secret: SecretStr | None = Field(

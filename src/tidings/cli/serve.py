@@ -26,7 +26,7 @@ def serve(
 ) -> None:
     """Serve Socket.IO, SSE and REST until Ctrl-C or SIGTERM."""
     settings = configuration.load(host=host, port=port, workers=workers, worker=worker)
-    _check_broker(settings)
+    _check_workers(settings)
     _check_address(settings)
     # What follows takes long to import, and only this command needs it.
     import uvloop
@@ -54,7 +54,9 @@ async def _serve(settings: Settings) -> None:
     try:
         node = Node(settings)
     except (ValueError, OSError) as fault:
-        raise Failure(Exit.CONFIG, f"TIDINGS_JWT_PUBLIC_KEY, TIDINGS_JWT_SECRET: {fault}") from None
+        raise Failure(
+            Exit.CONFIG, f"TIDINGS_BROKER_URL, TIDINGS_JWT_PUBLIC_KEY, TIDINGS_JWT_SECRET: {fault}"
+        ) from None
     try:
         async with node:
             await node.serve(ready)
@@ -63,11 +65,10 @@ async def _serve(settings: Settings) -> None:
         raise Failure(Exit.SYSTEM, f"cannot listen on {configuration.address(settings)}") from None
 
 
-def _check_broker(settings: Settings) -> None:
-    if not settings.embedded_broker:
+def _check_workers(settings: Settings) -> None:
+    if settings.workers > 1:
         raise Failure(
-            Exit.CONFIG,
-            "TIDINGS_BROKER_URL: this version serves one process, on memory://; Redis is not supported yet",
+            Exit.CONFIG, "TIDINGS_WORKERS: this version serves one process each; start several on one Redis"
         )
 
 

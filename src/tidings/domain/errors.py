@@ -131,6 +131,7 @@ class CloseReason(Enum):
     WRITE_STALLED = _CloseRow(302, 1013, "a write made no progress")
     LIFETIME = _CloseRow(303, 1012, "maximum connection lifetime")
     DRAINING = _CloseRow(304, 1012, "the server is going away")
+    MISSED = _CloseRow(305, 1012, "events were lost: begin anew")
     INTERNAL_ERROR = _CloseRow(500, 1011, "internal error")
 
     @property

@@ -114,6 +114,14 @@ class Hub:
         for channel in session.channels:
             self._audiences[channel].groups.setdefault(session.group, set()).add(session)
 
+    def lost(self, channel: Channel) -> None:
+        """Something of the channel is gone for good: whoever hears it has to come back and be told so."""
+        self.flush()
+        audience = self._audiences.get(channel)
+        if audience is not None:
+            for session in [each for sessions in audience.groups.values() for each in sessions]:
+                session.wire.close(CloseReason.MISSED)
+
     async def tidy(self) -> None:
         """Unsubscribe from what nobody hears any more. Called now and then, so that reconnects cost nothing."""
         gone = []

@@ -88,6 +88,16 @@ class Slots(Protocol):
         """Give one slot back, without waiting. Giving back what was not taken does nothing."""
 
 
+class Addresses(Protocol):
+    """``Slots`` where nobody can wait."""
+
+    def take(self, key: str, limit: int) -> bool:
+        """Take one slot of the key unless ``limit`` are known to be taken. Each one taken needs its ``give``."""
+
+    def give(self, key: str) -> None:
+        """Give one slot back. Giving back what was not taken does nothing."""
+
+
 class LocalSlots:
     """Slots of this process. A key with none taken is not kept."""
 

@@ -13,13 +13,21 @@ def test_more_workers_need_redis(terminal: Terminal) -> None:
     assert "TIDINGS_WORKERS: more than one process needs a Redis broker" in done.stderr
 
 
-def test_redis_is_refused(terminal: Terminal) -> None:
+def test_an_address_of_no_broker(terminal: Terminal) -> None:
     """A broker that is asked for and cannot be had is no reason to take another one in silence."""
-    terminal.env["REDIS_URL"] = "redis://:hush@127.0.0.1:6379"
-    done = terminal.run("serve")
+    terminal.env["REDIS_URL"] = "redis://:hush@127.0.0.1:6379/no-number"
+    done = terminal.run("serve", "--port", "0")
     assert done.exit_code == Exit.CONFIG.number
     assert "TIDINGS_BROKER_URL" in done.stderr
     assert "hush" not in done.output
+
+
+def test_workers_of_one_port(terminal: Terminal) -> None:
+    """What is not there yet is refused, not done by halves."""
+    terminal.env |= {"REDIS_URL": "redis://127.0.0.1:6379", "TIDINGS_DATABASE_URL": "postgresql://h/d"}
+    done = terminal.run("serve", "--workers", "2")
+    assert done.exit_code == Exit.CONFIG.number
+    assert "TIDINGS_WORKERS" in done.stderr
 
 
 def test_port_in_use(terminal: Terminal) -> None:

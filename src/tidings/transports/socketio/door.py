@@ -16,7 +16,7 @@ from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal
 from tidings.identity.credentials import QUERY_NAMES, bearer
-from tidings.identity.limiter import LocalSlots, TokenBucket, ip_key
+from tidings.identity.limiter import Addresses, TokenBucket, ip_key
 from tidings.identity.peer import Peers, values
 from tidings.identity.rejection import CredentialRejected
 from tidings.transports.exchange import RawHeaders
@@ -45,7 +45,7 @@ class Doorkeeper:
     origins: OriginPolicy
     peers: Peers
     bucket: TokenBucket
-    slots: LocalSlots
+    slots: Addresses
     per_ip: int
     capacity: int
     allow_v3: bool

@@ -28,7 +28,7 @@ from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.domain.ids import is_id
 from tidings.domain.people import Principal
 from tidings.hub.session import Format, Session
-from tidings.identity.limiter import LocalSlots, Slots, ip_key, stream_key
+from tidings.identity.limiter import Addresses, Slots, ip_key, stream_key
 from tidings.identity.origins import Origins
 from tidings.transports.http import TAKE_OVER, TakenOver
 from tidings.transports.sse import frame
@@ -49,7 +49,7 @@ class Services:
     origins: Origins
     audit: SecurityLog
     streams: Slots
-    addresses: LocalSlots
+    addresses: Addresses
     per_user: int
     per_ip: int
     spawn: Callable[[Coroutine[Any, Any, None]], object]
