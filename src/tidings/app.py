@@ -371,10 +371,16 @@ def _metrics_on(host: str, port: int) -> Iterator[None]:
         thread.join()
 
 
+def _note_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _log.critical("a loop has ended, restart this node", exc_info=task.exception())
+
+
 @contextlib.asynccontextmanager
 async def _running(loop: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """A task that lives as long as the block."""
+    """A task that lives as long as the block. One that fails before is a fault of ours, and is told at once."""
     task = asyncio.create_task(loop())
+    task.add_done_callback(_note_end)
     try:
         yield
     finally:
