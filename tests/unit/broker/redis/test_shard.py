@@ -271,7 +271,7 @@ class TestConnections:
         """Per process one for commands and one for subscriptions, whatever the number of channels and clients."""
         before = redis.say("CLIENT", "LIST").count("name")
         channels = [job_channel(ACME, str(number)) for number in range(2000)]
-        await asyncio.gather(*(publisher.broker.subscribe([channel]) for channel in channels))
+        await publisher.broker.subscribe(channels)
         assert redis.say("CLIENT", "LIST").count("name") == before
         assert publisher.broker.connections == 2
 
