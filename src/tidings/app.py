@@ -118,7 +118,7 @@ class Node:
         stack.push_async_callback(self.inbox.close)
         if self.settings.metrics_port is not None:
             stack.enter_context(_metrics_on(self.settings.host, self.settings.metrics_port))
-        for loop in (self.security.run, self.relay.run, self._tick, self._tidy, self._retain):
+        for loop in (self.security.run, self.relay.run, self._tick, self._tidy, self._watch, self._retain):
             await stack.enter_async_context(_running(loop))
         await self.jobs.start()
         if self.worker is not None:
@@ -316,7 +316,6 @@ class Node:
         """What has to be looked after once a second."""
         while True:
             await asyncio.sleep(_TIDY_SECONDS)
-            await self._watch_broker()
             try:
                 await self.hub.tidy()
                 await self.relay.measure()
@@ -324,6 +323,11 @@ class Node:
                     self._end_revoked()
             except TidingsError as fault:
                 _log.warning("the database does not answer", reason=str(fault))
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_TIDY_SECONDS)
+            await self._watch_broker()
 
     async def _watch_broker(self) -> None:
         """Tell clients when events are late because the broker is away, and when they come again."""

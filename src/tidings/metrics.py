@@ -45,6 +45,9 @@ delivery_seconds = _histogram("tidings_delivery_seconds", "From publication to t
 outbox_bytes = _gauge("tidings_outbox_bytes", "Bytes that slow links have not taken yet")
 outbox_conflated = _counter("tidings_outbox_conflated", "Progress events replaced by newer ones")
 resumes = _counter("tidings_resumes", "Attempts to resume from a position", "outcome")
+sessions_unrecorded = _counter(
+    "tidings_sessions_unrecorded", "Sessions that cannot be recovered, because Redis was away when they began"
+)
 progress_dropped = _counter(
     "tidings_progress_dropped", "Progress events that were given up unpublished", "reason"
 )

@@ -9,6 +9,7 @@ from typing import cast
 
 import structlog
 
+from tidings import metrics
 from tidings.broker.base import BrokerUnavailable
 from tidings.cluster.commands import Commands, Script
 from tidings.delivery.records import Record
@@ -58,6 +59,7 @@ class RedisRecords:
             if pid in self._here or not _only_begun(record):
                 raise _unavailable(fault) from fault
             self.unrecorded += 1
+            metrics.sessions_unrecorded.inc()
         else:
             self._away = False
         self._here.add(pid)

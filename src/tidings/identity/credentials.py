@@ -66,4 +66,4 @@ def single(*credentials: str | None) -> str | None:
 
 def token_in_query(query: str) -> bool:
     """Whether a raw query string (without ``?``) carries a token, which is refused and audited."""
-    return any(name.strip().lower() in QUERY_NAMES for name, _ in parse_qsl(query))
+    return bool(query) and any(name.strip().lower() in QUERY_NAMES for name, _ in parse_qsl(query))

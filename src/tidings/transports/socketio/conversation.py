@@ -225,7 +225,10 @@ class Conversation(Connection):
     def _take(self, received: Received | None) -> None:
         if received is None or isinstance(received, AckReceived):
             return
-        if isinstance(received, ConnectRefused):
+        if isinstance(received, ConnectRefused | ConnectMalformed) and token_in_query(received.query):
+            client = Client(self, received.namespace, "")
+            self._refuse(client, self._application(received.namespace).exposed(client))
+        elif isinstance(received, ConnectRefused):
             metrics.refusals.labels("socket", "INVALID_NAMESPACE").inc()
             _log.info("namespace refused", clientId=self.id, code="INVALID_NAMESPACE", ip=self.peer.ip)
             self.send(packet.encode_connect_error(received.namespace, INVALID_NAMESPACE))
@@ -268,7 +271,7 @@ class Conversation(Connection):
         application = self._offer.namespaces[request.namespace]
         client = self._joining = Client(self, request.namespace, self.id)
         try:
-            if request.query and token_in_query(request.query):
+            if token_in_query(request.query):
                 raise application.exposed(client)
             await application.connect(client, request.auth)
         except Refused as refusal:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
 from tidings import metrics
 from tidings.domain.audit import Peer, SecurityEventType
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
@@ -20,6 +22,8 @@ from tidings.transports.socketio.door import Asked, Door, token_of
 from tidings.transports.socketio.engine import Revision
 from tidings.transports.socketio.polling import Polling
 from tidings.transports.socketio.websocket import NOBODY, WebSocket
+
+_log = structlog.stdlib.get_logger("tidings.socketio")
 
 PATH: Final = b"/socket.io/"
 UPGRADES: Final = (websocket.TRANSPORT,)
@@ -59,7 +63,7 @@ class Endpoint:
             asked = self._door.asked(upgrade.target, peer, websocket.TRANSPORT)
             self._door.cors(upgrade.headers, peer)
             if asked.sid is not None:
-                return self._probe(upgrade, asked)
+                return self._probe(upgrade, peer, asked)
             gauges.attempts.inc()
             return self._connect(upgrade, peer, asked)
         except TidingsError as error:
@@ -151,13 +155,15 @@ class Endpoint:
             )
         raise TidingsError(ErrorCode.MALFORMED, "Only GET and POST are spoken here")
 
-    def _probe(self, upgrade: Upgrade, asked: Asked) -> WebSocket:
+    def _probe(self, upgrade: Upgrade, peer: Peer, asked: Asked) -> WebSocket:
         taken = self._carriers.get(asked.sid or "", self) is None
         carrier = None if taken else self._find(asked)
         answer = handshake.accept(upgrade.headers)
         successor = self._websocket(upgrade, asked.revision)
         if carrier is None or carrier.probing:
             # The official server lets a second one in to close it, which clients take better than an HTTP error.
+            self._gauges[websocket.TRANSPORT].failed(TidingsError(ErrorCode.MALFORMED))
+            _log.info("upgrade refused", clientId=asked.sid, reason="second upgrade", ip=peer.ip)
             successor.begin(NOBODY, answer, b"")
             successor.shut(CloseReason.SERVER_CLOSED)
         else:

@@ -60,9 +60,10 @@ class MalformedConnect(MalformedPacket):
     Its namespace is known, so it can be answered before closing.
     """
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, query: str = "") -> None:
         super().__init__("illegal CONNECT payload")
         self.namespace = namespace
+        self.query = query
 
 
 class PacketType(IntEnum):
@@ -114,7 +115,7 @@ def decode(text: str, *, max_attachments: int = MAX_ATTACHMENTS, revision: Revis
     namespace = _namespace(name)
     attachments = _attachments(kind, count, max_attachments)
     if kind is PacketType.CONNECT:
-        auth = _auth(namespace, text[head.start(_ID_GROUP) :], revision)
+        auth = _auth(namespace, query, text[head.start(_ID_GROUP) :], revision)
         return Packet(kind, namespace, auth, query=query)
     if kind is PacketType.DISCONNECT:
         if head.start(_ID_GROUP) != len(text):
@@ -233,11 +234,11 @@ def _ack_id(digits: str) -> int | None:
     return int(digits)
 
 
-def _auth(namespace: str, text: str, revision: Revision) -> dict[str, Any] | None:
+def _auth(namespace: str, query: str, text: str, revision: Revision) -> dict[str, Any] | None:
     if not text:
         return None
     if revision is Revision.V3:
-        raise MalformedConnect(namespace)
+        raise MalformedConnect(namespace, query)
     try:
         payload = loads(text)
     except MalformedJson:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 
+from tidings import metrics
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.hub.outbox import Outbox
 from tidings.hub.wheel import OFF, Wheel
@@ -140,7 +141,7 @@ class Polling(asyncio.WriteTransport):
         try:
             packets = payload.decode(body, self._revision, binary=binary, max_packets=MAX_PACKETS)
         except MalformedPacket as fault:
-            _log.info("protocol violation", reason=str(fault))
+            _log.info("protocol violation", clientId=self._sid, reason=str(fault))
             self._close(CloseReason.MALFORMED)
             packets = []
         for packet in packets:
@@ -318,6 +319,7 @@ class Probe:
         try:
             said = self._rules.receive(frame)
         except ProtocolViolation as violation:
+            _log.info("protocol violation", clientId=self._polling.sid, reason=str(violation))
             self.close(violation.reason)
             return
         if said is Signal.PROBE:
@@ -330,6 +332,8 @@ class Probe:
 
     def close(self, reason: CloseReason) -> None:
         """Give up; the connection goes on polling."""
+        metrics.connections_failed.labels(self._websocket.transport, reason.name).inc()
+        _log.info("upgrade given up", reason=reason.text)
         self.lost(reason)
         self._websocket.shut(reason)
 

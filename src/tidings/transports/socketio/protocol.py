@@ -61,9 +61,10 @@ class ConnectRefused:
 
 @dataclass(frozen=True, slots=True)
 class ConnectMalformed:
-    """CONNECT with a payload that is no object: answer as to a wrong token, and close."""
+    """CONNECT with a payload that is no object: answer as to a wrong token, and close. ``query`` as above."""
 
     namespace: str
+    query: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ class Protocol:
             packet = decode(message, max_attachments=self._max_attachments, revision=self._revision)
         except MalformedConnect as fault:
             self._refuse()
-            return ConnectMalformed(fault.namespace)
+            return ConnectMalformed(fault.namespace, fault.query)
         if packet.type is PacketType.CONNECT:
             return self._connect(packet)
         if packet.namespace not in self._connected:

@@ -19,6 +19,7 @@ from tidings.transports.socketio.format import WEBSOCKET, Framing
 
 PEER = Peer(ip="127.0.0.1", origin=None, user_agent=None)
 REFUSAL = Refused(b'{"message":"No"}', CloseReason.UNAUTHENTICATED)
+EXPOSED = Refused(b'{"message":"Exposed"}', CloseReason.UNAUTHENTICATED)
 
 
 class Wire(asyncio.WriteTransport):
@@ -92,7 +93,7 @@ class Room:
         return REFUSAL
 
     def exposed(self, client: Client) -> Refused:
-        return REFUSAL
+        return EXPOSED
 
     def carried(self, client: Client) -> None: ...
 
@@ -266,8 +267,9 @@ async def test_a_client_of_socket_io_2_is_connected_to_the_main_namespace() -> N
     assert await house.say("40/room,") == ["40/room,"]
 
 
-async def test_a_token_behind_a_namespace_is_refused() -> None:
-    """Where addresses stand they end up in logs."""
+@pytest.mark.parametrize("said", ["40/room?token=x,", "40/room?token=x,{}", "40/nowhere?token=x,"])
+async def test_a_token_behind_a_namespace_is_refused(said: str) -> None:
+    """Where addresses stand they end up in logs, whatever else is wrong with the CONNECT."""
     house = House(Revision.V3)
-    assert await house.say("40/room?token=x,") == ['44/room,{"message":"No"}']
+    assert [answer.partition(",")[2] for answer in await house.say(said)] == ['{"message":"Exposed"}']
     assert house.ended == [CloseReason.UNAUTHENTICATED]

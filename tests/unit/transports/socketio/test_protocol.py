@@ -350,7 +350,7 @@ def test_query_opens_no_second_connection() -> None:
 def test_connect_of_version_4_with_a_payload() -> None:
     """Protocol 4 knows no payload of CONNECT; whoever sends one is answered before the close."""
     protocol = Protocol(NAMESPACES, revision=Revision.V3)
-    assert protocol.receive('0/custom?a=b,{"token":"x"}') == ConnectMalformed("/custom")
+    assert protocol.receive('0/custom?a=b,{"token":"x"}') == ConnectMalformed("/custom", "a=b")
 
 
 def test_thousands_of_namespaces() -> None:
