@@ -33,7 +33,7 @@ async def test_again(database_url: str) -> None:
 
 async def test_all_at_once(database_url: str) -> None:
     """Processes that start together and upgrade together do not fall over each other."""
-    await asyncio.gather(*(migrate.upgrade(database_url) for _ in range(3)))
+    await asyncio.gather(*(migrate.upgrade(database_url) for _ in range(8)))
     async with Database(database_url) as db, db.read() as tx:
         assert await migrate.is_current(tx)
 

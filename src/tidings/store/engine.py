@@ -34,7 +34,6 @@ _RECYCLE_SECONDS: Final = 1800
 _WAL_BYTES: Final = 64 * 1024 * 1024
 
 _PRAGMAS: Final = (
-    "PRAGMA journal_mode = WAL",
     # What was accepted survives a power cut, not only a crash of ours.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",

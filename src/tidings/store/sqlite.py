@@ -6,6 +6,7 @@ execute, fetch, close. Here they are one, which halves the time of a small trans
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any, Final, Self
 
@@ -13,13 +14,15 @@ import aiosqlite
 
 _CHUNK: Final = 64
 """aiosqlite's own default for what is read bit by bit, which nothing here is."""
+_WAIT_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.005
 
 
 class Connection(aiosqlite.Connection):
     """A connection whose cursors come back with all their rows."""
 
     def __init__(self, database: str, **options: Any) -> None:
-        super().__init__(lambda: sqlite3.connect(database, **options), _CHUNK)
+        super().__init__(lambda: _opened(database, options), _CHUNK)
         self.stopped: asyncio.Future[Any] | None = None
         # A process that was not closed properly ends all the same.
         self._thread.daemon = True
@@ -57,6 +60,32 @@ class Connection(aiosqlite.Connection):
             into.lastrowid = cursor.lastrowid
         finally:
             cursor.close()
+
+
+def _opened(database: str, options: dict[str, Any]) -> sqlite3.Connection:
+    """A connection in WAL mode. Runs on the connection's own thread, and so may sleep.
+
+    Of several that turn a new file to WAL at once SQLite lets one through and refuses the rest at once, whatever
+    their busy timeout: each holds the lock that the others wait for.
+
+    Raises:
+        sqlite3.Error: among them that the file was not free in time.
+    """
+    connection = sqlite3.connect(database, **options)
+    deadline = time.monotonic() + _WAIT_SECONDS
+    try:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as fault:
+                if fault.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+            else:
+                return connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 class Cursor:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.broker_rig import ACME, ANN, BOB, event
+from tests.support.broker_rig import ACME, ANN, BOB, STRANGER, event
 from tests.support.proxy import Proxy, proxy
 from tests.support.redis import RedisServer, serving
 from tests.support.redis_node import QUICK, Node, node, publish_numbers, until
@@ -256,10 +256,13 @@ class TestForgotten:
 
     async def test_silent_loss(self, publisher: Node) -> None:
         """A single message that the bus drops is found by the audit and told in order, before any later one."""
-        await publisher.broker.subscribe([ANN])
+        await publisher.broker.subscribe([ANN, STRANGER])
         tuner = publisher.broker._shards.all()[0].tuner  # type: ignore[union-attr]  # it is started
         ear = tuner._ears.pop(tuner._ledger.name(ANN))
         await publish_numbers(publisher.broker, ANN, [0])
+        await publish_numbers(publisher.broker, STRANGER, [0])
+        # One connection brings both, in order: when the second is here, the first has been dropped.
+        await publisher.heard(STRANGER, 0)
         tuner._ears[tuner._ledger.name(ANN)] = ear
         await publisher.heard(ANN, 0)
         assert publisher.numbers(ANN) == [0]
