@@ -18,10 +18,13 @@ EVERYTHING = ("",)
 """The empty name is the start of every room's name."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # Those that put the rest together; ``reception`` and ``sharing`` are pages of ``app``.
+    # Those that put the rest together; the five below it are pages of ``app``.
     "app": EVERYTHING,
     "reception": EVERYTHING,
     "sharing": EVERYTHING,
+    "surfaces": EVERYTHING,
+    "upkeep": EVERYTHING,
+    "workshop": EVERYTHING,
     "cli": EVERYTHING,
     # The package's face: `from tidings import job, JobContext`.
     "__init__": ("jobs",),

@@ -97,7 +97,7 @@ async def main() -> None:
             listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             tasks.create_task(node.serve(listening.set_result))
             serving = Serving(await listening, f"tidings {version('tidings')}", tokens)
-            await drive(publisher(node.broker, tenant), serving, answers)
+            await drive(publisher(node.shared.broker, tenant), serving, answers)
             signal.raise_signal(signal.SIGTERM)
 
 

@@ -71,7 +71,7 @@ def _opened(database: str, options: dict[str, Any]) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: among them that the file was not free in time.
     """
-    connection = sqlite3.connect(database, **options)
+    connection: sqlite3.Connection = sqlite3.connect(database, **options)
     deadline = time.monotonic() + _WAIT_SECONDS
     try:
         while True:
