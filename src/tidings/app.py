@@ -22,7 +22,10 @@ from tidings import metrics
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.drain import release
 from tidings.delivery.relay import Relay
+from tidings.delivery.signals import Signals
 from tidings.domain.audit import SecurityEvent
+from tidings.domain.channel import SIGNALS, Channel
+from tidings.domain.event import Published
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
 from tidings.reception import Reception
@@ -53,6 +56,7 @@ class Node:
         broker = self.shared.broker
         self.hub = Hub(broker.subscribe, broker.unsubscribe, broker.position)
         self.relay = Relay(self.database, broker)
+        self.signals = Signals(broker)
         self.security = SecurityLog(self.node_id, self._store_security)
         self.identity = Reception(settings, self.database, self.security, self.shared)
         self.workshop = Workshop(settings, self.database, self.relay, self.node_id)
@@ -87,7 +91,7 @@ class Node:
         await stack.enter_async_context(self.database)
         await self._check_schema()
         await self.identity.revocations.load()
-        await self.shared.broker.start(self.hub.deliver, self.hub.lost)
+        await self.shared.broker.start(self._deliver, self._lost)
         stack.push_async_callback(self.shared.broker.close)
         stack.push_async_callback(self.shared.leave)
         await stack.enter_async_context(_running(self.shared.run))
@@ -95,7 +99,13 @@ class Node:
         if self.settings.metrics_port is not None:
             stack.enter_context(_metrics_on(self.settings.host, self.settings.metrics_port))
         await self.workshop.start()
-        for loop in (self.security.run, self.relay.run, *self.upkeep.loops(), *self.workshop.loops()):
+        for loop in (
+            self.security.run,
+            self.relay.run,
+            self.signals.run,
+            *self.upkeep.loops(),
+            *self.workshop.loops(),
+        ):
             await stack.enter_async_context(_running(loop))
         stack.push_async_callback(self.surfaces.close)
         return self
@@ -133,6 +143,16 @@ class Node:
         await asyncio.gather(release(sessions, seconds, hurry), self.workshop.drain(seconds, hurry))
         self.surfaces.sockets.close()
         await self.relay.flushed()
+
+    def _deliver(self, published: Published) -> None:
+        if published.channel == SIGNALS:
+            self.signals.hear(published)
+        else:
+            self.hub.deliver(published)
+
+    def _lost(self, channel: Channel) -> None:
+        if channel != SIGNALS:
+            self.hub.lost(channel)
 
     async def _check_schema(self) -> None:
         """SQLite is ours alone and is migrated; a PostgreSQL that is out of date is somebody's to migrate."""

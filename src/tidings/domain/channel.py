@@ -15,6 +15,7 @@ class ChannelKind(StrEnum):
     TENANT = "tenant"
     GLOBAL = "global"
     JOB = "job"
+    SIGNAL = "signal"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,3 +50,6 @@ def job_channel(tenant: TenantId, job_id: str) -> Channel:
 
 GLOBAL_CHANNEL = Channel(GLOBAL_TENANT, ChannelKind.GLOBAL, "all")
 """What is addressed to everyone of every tenant."""
+
+SIGNALS = Channel(TenantId("signals"), ChannelKind.SIGNAL, "all")
+"""What processes tell each other. Its counter is its own, so that signals move no client's position."""
