@@ -59,7 +59,7 @@ class Node:
         self.signals = Signals(broker)
         self.security = SecurityLog(self.node_id, self._store_security)
         self.identity = Reception(settings, self.database, self.security, self.shared)
-        self.workshop = Workshop(settings, self.database, self.relay, self.node_id)
+        self.workshop = Workshop(settings, self.database, self.relay, self.signals, self.node_id)
         self.wheel = Wheel(time.monotonic(), resolution=TICK_SECONDS)
         self.surfaces = Surfaces(
             Ground(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from tidings.delivery.relay import Relay
+from tidings.delivery.signals import Signals
 from tidings.domain.ids import new_id
 from tidings.jobs import demo
 from tidings.jobs.kinds import REGISTRY
@@ -17,19 +18,28 @@ from tidings.jobs.worker import Limits, Worker
 from tidings.settings import Settings
 from tidings.store.database import Database
 
+_DUE = "job due"
+_CANCELLED = "job cancelled"
+
 
 class Workshop:
     """``jobs`` is what users ask; ``worker`` is None where jobs are left to other processes."""
 
-    def __init__(self, settings: Settings, database: Database, relay: Relay, node_id: str) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, relay: Relay, signals: Signals, node_id: str
+    ) -> None:
         if not settings.production:
             demo.register(REGISTRY)
         self._settings = settings
         self._node_id = node_id
         self._database = database
         self._relay = relay
+        self._signals = signals
         self.worker = self._worker() if settings.runs_jobs else None
-        self.jobs = Jobs(database, relay, REGISTRY, self._wake, self._cancel_hint)
+        if self.worker is not None:
+            signals.on(_DUE, self._wake)
+            signals.on(_CANCELLED, self._cancel)
+        self.jobs = Jobs(database, relay, REGISTRY, self._due, self._cancelled)
 
     async def start(self) -> None:
         """Make this process's kinds known.
@@ -42,7 +52,7 @@ class Workshop:
     def loops(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
         """What has to run for as long as the process serves."""
         if self.worker is not None:
-            yield Reaper(self._database, self._relay, self._wake).run
+            yield Reaper(self._database, self._relay, self._due).run
             yield self.worker.run
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
@@ -57,13 +67,21 @@ class Workshop:
         hurried.cancel()
         await drained
 
-    def _wake(self) -> None:
+    def _due(self) -> None:
+        """A job may be run, by whichever worker is free."""
+        self._signals.send(_DUE)
+
+    def _cancelled(self, job_id: str) -> None:
+        """Whoever runs the job should end it."""
+        self._signals.send(_CANCELLED, job_id.encode())
+
+    def _wake(self, _: bytes) -> None:
         if self.worker is not None:
             self.worker.wake()
 
-    def _cancel_hint(self, job_id: str) -> None:
+    def _cancel(self, job_id: bytes) -> None:
         if self.worker is not None:
-            self.worker.cancel_hint(job_id)
+            self.worker.cancel_hint(job_id.decode())
 
     def _worker(self) -> Worker:
         settings = self._settings
