@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from bench.connect import __main__ as connect
 from bench.fanout import __main__ as fanout
 from bench.harness.run import positive_int
+from bench.nodes import __main__ as nodes
 from bench.recover import __main__ as recover
 
-BENCHMARKS = (fanout.main, connect.main, recover.main)
+BENCHMARKS = (fanout.main, connect.main, recover.main, nodes.main)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

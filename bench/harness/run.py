@@ -9,12 +9,22 @@ import tempfile
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from bench.harness.process import BenchmarkError, allow_descriptors, pinned, two_cores
 from bench.harness.report import Report, Trial
-from bench.harness.servers import Server
 
 SPARE_DESCRIPTORS = 300
+
+
+class Named(Protocol):
+    """Who is compared."""
+
+    @property
+    def name(self) -> str: ...
+
+
+One = TypeVar("One", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Rig:
     client_cpu: int
 
 
-def options_of(name: str, about: str | None, servers: Sequence[Server]) -> argparse.ArgumentParser:
+def options_of(name: str, about: str | None, servers: Sequence[Named]) -> argparse.ArgumentParser:
     """The options that all benchmarks have: ``--connections``, ``--rounds``, ``--servers``, ``--json``."""
     names = [server.name for server in servers]
     parser = argparse.ArgumentParser(prog=f"python -m bench.{name}", description=about)
@@ -79,7 +89,7 @@ def rig(connections: int) -> Iterator[Rig]:
 
 
 async def take_turns(
-    servers: Sequence[Server], rounds: int, measure: Callable[[Server], Awaitable[Trial]]
+    servers: Sequence[One], rounds: int, measure: Callable[[One], Awaitable[Trial]]
 ) -> dict[str, list[Trial]]:
     """All rounds, the servers in turn, so that a slow minute of the machine meets them all."""
     trials: dict[str, list[Trial]] = {server.name: [] for server in servers}

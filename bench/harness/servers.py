@@ -78,9 +78,9 @@ async def serving(server: Server, *, cpu: int, folder: Path) -> AsyncIterator[Ru
         yield RunningServer(process, Serving(facts["port"], facts["version"], tuple(facts["tokens"])))
 
 
-def python_server(name: str, module: str) -> Server:
+def python_server(name: str, module: str, *options: str) -> Server:
     """A module that is run with this interpreter."""
-    return Server(name, lambda: [sys.executable, "-m", module])
+    return Server(name, lambda: [sys.executable, "-m", module, *options])
 
 
 def node_server(*options: str) -> Server:
@@ -96,7 +96,12 @@ def node_server(*options: str) -> Server:
     return Server("socket.io", command)
 
 
-TIDINGS = python_server("Tidings", "bench.harness.tidings_server")
+def tidings_server(*options: str) -> Server:
+    """Tidings, with the options that ``tidings_server`` describes."""
+    return python_server("Tidings", "bench.harness.tidings_server", *options)
+
+
+TIDINGS = tidings_server()
 
 
 def _install_packages(npm: str) -> None:

@@ -1,4 +1,7 @@
-"""Tidings, as ``tidings serve`` runs it on the embedded default, in the benchmarks.
+"""Tidings, as ``tidings serve`` runs it, in the benchmarks: on the embedded default, or one node of several.
+
+    --redis URL         one of several nodes on this Redis
+    --folder PATH       where their common database is; the first to come makes it
 
 A fresh database in a temporary folder holds one tenant with a few users; connections share them. The limits
 that would stand in a benchmark's way are raised, nothing is switched off: every token is verified, the
@@ -6,13 +9,15 @@ security log is written. Emitting is publishing to the tenant's channel through 
 ``io.to(room).emit()`` in the others: no database in any of them.
 """
 
+import argparse
 import asyncio
+import contextlib
 import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -39,11 +44,12 @@ BEYOND_REACH = 1_000_000
 SECRET = "the-benchmark-is-no-secret-0123456789"
 
 
-def make_settings(folder: Path) -> Settings:
+def make_settings(folder: Path, broker_url: str = "memory://") -> Settings:
     """The defaults but for a folder, a port, the limits that count one machine's clients, and a quick end."""
     return load(
         var=folder,
         port=0,
+        broker_url=broker_url,
         jwt_secret=SECRET,
         max_connections=BEYOND_REACH,
         max_connections_per_user=BEYOND_REACH,
@@ -55,28 +61,23 @@ def make_settings(folder: Path) -> Settings:
 
 
 async def seed(database_url: str) -> tuple[TenantId, tuple[str, ...]]:
-    """One tenant and its users; a token for each of them, good for an hour."""
+    """One tenant and its users, who may be there already; a token for each of them, good for an hour."""
     now = datetime.now(UTC)
-    tenant = Tenant(TenantId(new_id()), "bench", "Bench", TenantStatus.ACTIVE, now)
-    people = [
-        User(
-            UserId(new_id()),
-            tenant.id,
-            f"user{number}@bench.example",
-            None,
-            Role.USER,
-            active=True,
-            created_at=now,
-        )
-        for number in range(USERS)
-    ]
     await migrate.upgrade(database_url)
     async with Database(database_url) as database, database.write() as tx:
-        await tenants.insert(tx, tenant)
-        for user in people:
-            await users.insert(tx, user)
+        tenant = await tenants.ensure(
+            tx, Tenant(TenantId(new_id()), "bench", "Bench", TenantStatus.ACTIVE, now)
+        )
+        for number in range(USERS):
+            await users.insert(tx, _user(tenant, number, now))
+        people = (await users.page(tx, tenant.id, cursor=None, limit=USERS)).items
     tokens = (issue(SECRET, user.id, ttl=3600, now=time.time(), jti=new_id()) for user in people)
     return tenant.id, tuple(tokens)
+
+
+def _user(tenant: Tenant, number: int, now: datetime) -> User:
+    address = f"user{number}@bench.example"
+    return User(UserId(new_id()), tenant.id, address, None, Role.USER, active=True, created_at=now)
 
 
 def answers_apart_from_log(path: Path) -> TextIO:
@@ -87,10 +88,24 @@ def answers_apart_from_log(path: Path) -> TextIO:
     return answers
 
 
+@contextlib.contextmanager
+def home(folder: str | None) -> Iterator[Path]:
+    """The folder of this node: what is shared with others, or one of its own for the time."""
+    if folder is not None:
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="tidings-bench-") as own:
+        yield Path(own)
+
+
 async def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="tidings-bench-") as folder:
-        answers = answers_apart_from_log(Path(folder) / "log.jsonl")
-        settings = make_settings(Path(folder))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--redis", default="memory://")
+    parser.add_argument("--folder")
+    options = parser.parse_args()
+    with home(options.folder) as folder:
+        answers = answers_apart_from_log(folder / f"log-{os.getpid()}.jsonl")
+        settings = make_settings(folder, options.redis)
         log.configure(level=settings.log_level)
         tenant, tokens = await seed(settings.database)
         async with Node(settings) as node, asyncio.TaskGroup() as tasks:

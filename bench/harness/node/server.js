@@ -5,6 +5,7 @@
  *     --transports LIST   those that are allowed, all by default
  *     --jwt               verify a token at every connect (HS256, 64 users), and acknowledge one event
  *     --recovery          connection state recovery by the in-memory adapter, middlewares included
+ *     --redis URL         one of several nodes, by @socket.io/redis-adapter
  *
  * Without --jwt no credential is looked at. The commands on stdin are those of ../emitter.py.
  */
@@ -13,7 +14,9 @@ const { createServer } = require("node:http");
 const { createInterface } = require("node:readline");
 const { setImmediate: nextTurn, setTimeout: after } = require("node:timers/promises");
 const { parseArgs } = require("node:util");
+const { createAdapter } = require("@socket.io/redis-adapter");
 const jwt = require("jsonwebtoken");
+const { createClient } = require("redis");
 const { Server } = require("socket.io");
 
 const EVENT = "notification:new";
@@ -27,6 +30,7 @@ const { values: options } = parseArgs({
     transports: { type: "string", default: "polling,websocket" },
     jwt: { type: "boolean", default: false },
     recovery: { type: "boolean", default: false },
+    redis: { type: "string" },
   },
 });
 
@@ -36,6 +40,13 @@ const io = new Server(http, {
   perMessageDeflate: false,
   ...(options.recovery && { connectionStateRecovery: { skipMiddlewares: false } }),
 });
+
+/* The adapter is chosen before there is a namespace, and subscribes as one is made. */
+const redis = options.redis === undefined ? [] : [createClient({ url: options.redis })];
+if (redis.length > 0) {
+  redis.push(redis[0].duplicate());
+  io.adapter(createAdapter(...redis));
+}
 const namespace = io.of("/notifications");
 
 function authenticate(socket, next) {
@@ -122,7 +133,11 @@ const commands = {
   },
 };
 
-http.listen({ host: "127.0.0.1", port: 0, backlog: 2048 }, () => {
+Promise.all(redis.map((client) => client.connect())).then(() => {
+  http.listen({ host: "127.0.0.1", port: 0, backlog: 2048 }, serve);
+});
+
+function serve() {
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => {
     const [word, ...numbers] = line.split(" ");
@@ -130,4 +145,4 @@ http.listen({ host: "127.0.0.1", port: 0, backlog: 2048 }, () => {
     else console.log(`error unknown command: ${line}`);
   });
   lines.on("close", () => process.exit(0));
-});
+}
