@@ -1,6 +1,6 @@
 """A real PostgreSQL for the tests, on a port of its own, gone without a trace when they are done.
 
-It keeps no promise about durability (fsync is off): it lives as long as a test run. Whoever connects on the
+It keeps no promise about durability (fsync is off), unless it is to be crashed: it lives as long as a test run. Whoever connects on the
 loopback address is its superuser, without a password.
 """
 
@@ -9,16 +9,16 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from signal import SIGINT
+from signal import SIGINT, SIGQUIT
 
 import asyncpg
 
-from tests.support.processes import free_port, running
+from tests.support.processes import Child, free_port, running
 from tests.support.programs import MissingProgramError, postgres
 
 SUPERUSER = "postgres"
@@ -34,6 +34,9 @@ _CONFIGURATION = {
     "max_connections": "100",
     "jit": "off",
 }
+_CRASHABLE = {"synchronous_commit": "on"}
+"""What is committed survives the server's end, though not the machine's."""
+_READY = "database system is ready to accept connections"
 _INITDB_SECONDS = 60.0
 _MEMORY = Path("/dev/shm")
 _ROOM_BYTES = 2 * 1024**3
@@ -44,7 +47,14 @@ class PostgresServer:
     """A running server that hands out empty databases."""
 
     port: int
+    start: Callable[[], Child]
+    """Start it again after ``crash``."""
+    children: list[Child] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def crash(self) -> None:
+        """End it at once, as if it had crashed: what was committed is found again by its log."""
+        self.children[-1].stop(SIGQUIT)
 
     async def fresh_database(self) -> str:
         """Make an empty database; its ``postgresql://`` address."""
@@ -68,8 +78,9 @@ class PostgresServer:
 
 
 @contextmanager
-def serving() -> Iterator[PostgresServer]:
-    """Lay a new cluster, serve it for the time of the block, and remove it.
+def serving(*, crashable: bool = False) -> Iterator[PostgresServer]:
+    """Lay a new cluster, serve it for the time of the block, and remove it. One that is ``crashable`` keeps what
+    was committed over a ``crash``.
 
     Raises:
         MissingProgramError: no PostgreSQL server is installed, or, as root, no user to run it as.
@@ -81,14 +92,26 @@ def serving() -> Iterator[PostgresServer]:
             shutil.chown(folder, user, user)
         data = folder / "data"
         _lay_cluster(data, user)
-        port = free_port()
-        settings = {**_CONFIGURATION, "port": str(port), "unix_socket_directories": str(folder)}
+        settings = {
+            **_CONFIGURATION,
+            **(_CRASHABLE if crashable else {}),
+            "port": str(free_port()),
+            "unix_socket_directories": str(folder),
+        }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command: list[str | Path] = [postgres("postgres"), "-D", data, *options]
-        # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to go.
-        with running(command, user=user, stop_with=SIGINT) as child:
-            child.wait_for_output("database system is ready to accept connections")
-            yield PostgresServer(port)
+
+        def start() -> Child:
+            # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for every client to go.
+            child = stack.enter_context(running(command, user=user, stop_with=SIGINT))
+            server.children.append(child)
+            child.wait_for_output(_READY)
+            return child
+
+        server = PostgresServer(int(settings["port"]), start)
+        with ExitStack() as stack:
+            start()
+            yield server
     finally:
         shutil.rmtree(folder)
 

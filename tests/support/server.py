@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +51,14 @@ class Person:
 
 
 class Server:
-    """A server that listens. ``folder`` holds its database."""
+    """A server that listens. ``folder`` holds its database, unless it is given another one."""
 
-    def __init__(self, child: Child, port: int, folder: Path) -> None:
+    def __init__(self, child: Child, port: int, folder: Path, database: str | None = None) -> None:
         self.child = child
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
+        self.database = database or f"sqlite:///{folder / 'tidings.db'}"
         self._folder = folder
-
-    @cached_property
-    def database(self) -> str:
-        return f"sqlite:///{self._folder / 'tidings.db'}"
 
     async def people(self, *roles: Role, of: TenantId | None = None) -> list[Person]:
         """A new user of each role, in a new tenant unless one is named."""
@@ -129,14 +125,15 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, settings: Mapping[str, object] | None = None) -> Iterator[Server]:
+def serving(folder: Path, settings: Mapping[str, object] | None = None, *, port: int = 0) -> Iterator[Server]:
     """A server on the database below ``folder``; ``settings`` without their prefix, in lower case."""
     given = {"env": "test", "var": folder, "jwt_secret": SECRET, "drain_seconds": 0, **(settings or {})}
     env = {f"TIDINGS_{name.upper()}": str(value) for name, value in given.items()}
     paths = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    with running([TIDINGS, "serve", "--port", "0"], env={**paths, **env}, cwd=folder) as child:
-        port = int(child.wait_for_output(_LISTENING)[1])
-        yield Server(child, port, folder)
+    with running([TIDINGS, "serve", "--port", str(port)], env={**paths, **env}, cwd=folder) as child:
+        listening = int(child.wait_for_output(_LISTENING)[1])
+        url = given.get("database_url")
+        yield Server(child, listening, folder, None if url is None else str(url))
 
 
 def _target(link: Path) -> str:

@@ -80,6 +80,10 @@ class Socket:
                     return packet
                 self.heard.append(packet)
 
+    async def next(self) -> str:
+        """The next packet whatever it is, however long it takes. Raises Closed."""
+        return self.heard.popleft() if self.heard else await self._read()
+
     async def quiet(self) -> bool:
         """Whether all that is heard, up to the answer to something said now, is nothing."""
         await self.ask("notification:list", {"limit": 1})
