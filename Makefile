@@ -13,7 +13,7 @@ COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate
 	--custom-compile-command "make lock" $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: run install test fuzz lint bench docs lock fmt help
+.PHONY: run install test chaos fuzz lint bench docs lock fmt help
 
 run: $(RUN_STAMP) ## Start the server on http://127.0.0.1:4000 (ARGS="--port 4100")
 	@exec $(BIN)/tidings serve $(ARGS)
@@ -24,6 +24,10 @@ install: $(RUN_STAMP) ## Make .venv with the pinned packages and the tidings com
 test: $(DEV_STAMP) ## Install what the tests need and run all of them (ARGS="-k position")
 	@$(BIN)/python -m scripts.test_environment
 	@$(BIN)/python -m pytest $(ARGS)
+
+chaos: $(DEV_STAMP) ## Break nodes, workers, Redis and PostgreSQL again and again, and count what arrives
+	@$(BIN)/python -m scripts.test_environment
+	@TIDINGS_CHAOS=full $(BIN)/python -m pytest -m chaos $(ARGS)
 
 fuzz: $(FUZZ_STAMP) ## Try made-up bytes on the protocols for five minutes (ARGS=-max_total_time=60)
 	@mkdir -p var/fuzz/corpus
@@ -46,7 +50,7 @@ docs: $(RUN_STAMP) ## Write docs/settings.md from the code
 
 lock: $(BIN)/uv ## Pin every package with its hashes in requirements/ (ARGS=--upgrade)
 	$(COMPILE) --no-emit-package tidings --extra build pyproject.toml -o requirements/run.txt
-	$(COMPILE) --extra build --extra song --extra otel --extra dev -c requirements/run.txt \
+	$(COMPILE) --extra build --extra song --extra s3 --extra otel --extra dev -c requirements/run.txt \
 		pyproject.toml -o requirements/dev.txt
 	echo 'atheris==3.0.0' | $(COMPILE) - -o requirements/fuzz.txt
 

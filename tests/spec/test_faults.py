@@ -16,6 +16,8 @@ import pytest
 from tests.support.faults import House, Load, house, load
 from tests.support.server import eventually
 
+pytestmark = pytest.mark.chaos
+
 CHAOS = os.environ.get("TIDINGS_CHAOS") == "full"
 ROUNDS = 10 if CHAOS else 1
 PEOPLE = 20 if CHAOS else 4
@@ -76,7 +78,7 @@ async def through(home: House, fault: Fault) -> Load:
         for _ in range(ROUNDS):
             await fault(home)
             await made.accepted(AROUND)
-    print(f"\n{fault.__name__.strip('_')}: {made.count()}", file=sys.__stdout__)  # noqa: T201 - as promised
+    print(f"\n{fault.__name__.strip('_')}: {made.count()}", file=sys.__stdout__)
     assert made.count().kept, made.count()
     return made
 
