@@ -1,0 +1,1 @@
+"""Several worker processes on one port: who starts, watches and ends them, and what they tell each other."""
