@@ -78,6 +78,9 @@ class Mount(Protocol):
     def max_body(self) -> int:
         """Bytes of the largest request body it takes."""
 
+    def elsewhere(self, target: bytes) -> int | None:
+        """The worker that a request is for, if it is another one of this machine. Asked before anything else."""
+
     def upgrade(self, upgrade: Upgrade) -> Successor | TidingsError:
         """Take a WebSocket's connection over, or say why not."""
 

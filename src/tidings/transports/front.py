@@ -17,6 +17,7 @@ from tidings import metrics
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.hub.wheel import OFF, Wheel
 from tidings.transports.exchange import Mount, Request, Taker, Upgrade
+from tidings.transports.handover import Handover, Outcome
 from tidings.transports.http import HttpProtocol
 from tidings.transports.message import HEAD_END, Body, ChunkedBody, Head, MalformedMessage, SizedBody
 from tidings.transports.site import LINGER_SECONDS, Limits, Site, half_close
@@ -83,6 +84,12 @@ class Front(asyncio.Protocol):
         self.adopt(transport)
         if len(self._site.connections) > self._site.limits.connections:
             self._refuse(TidingsError(ErrorCode.UNAVAILABLE, retry_after=_BUSY_RETRY_SECONDS))
+        elif self._data:
+            self._advance()
+
+    def inherit(self, data: bytes) -> None:
+        """Another worker has read this of the connection that is about to be made."""
+        self._data = data
 
     def adopt(self, transport: asyncio.Transport) -> None:
         """Take a connection that was counted already."""
@@ -216,6 +223,9 @@ class Front(asyncio.Protocol):
             return
         self._keep = head.keep_alive
         self._bare = head.method == b"HEAD"
+        worker = mount.elsewhere(head.target)
+        if worker is not None and self._give_away(worker, block + self._data):
+            return
         self._deadline = None
         self._stage = _DUE if head.length == 0 else _BODY
         if head.websocket:
@@ -276,6 +286,25 @@ class Front(asyncio.Protocol):
         protocol.connection_made(self._transport)
         protocol.data_received(data)
 
+    def _give_away(self, worker: int, data: bytes) -> bool:
+        """Move the connection to another worker, or have it wait. False: there is no such worker."""
+        if self._transport.get_write_buffer_size():
+            # Earlier answers leave first. With this limit, resume_writing is certain to be called.
+            self._data = data
+            self._transport.set_write_buffer_limits(high=0)
+            return True
+        handover = self._site.handover
+        outcome = Outcome.GONE if handover is None else handover.send(worker, self._transport, data)
+        if outcome is Outcome.MOVED:
+            self._stage = _OVER
+            self._data = b""
+            # Our descriptor alone is closed by it.
+            self._transport.abort()
+        elif outcome is Outcome.BUSY:
+            error = TidingsError(ErrorCode.UNAVAILABLE, retry_after=_BUSY_RETRY_SECONDS, detail="handover")
+            self._refuse(error)
+        return outcome is not Outcome.GONE
+
     def _leave(self, successor: Any) -> None:
         self._stage = _OVER
         self._data = b""
@@ -334,14 +363,19 @@ class Front(asyncio.Protocol):
 
 
 def factory(
-    limits: Limits, wheel: Wheel, mounts: Mapping[bytes, Mount], *, https: bool = False
+    limits: Limits,
+    wheel: Wheel,
+    mounts: Mapping[bytes, Mount],
+    *,
+    https: bool = False,
+    handover: Handover | None = None,
 ) -> Callable[..., Front]:
     """What the ``http=`` of one uvicorn server is given."""
     site: Site | None = None
 
     def make(**given: Any) -> Front:
         nonlocal site
-        site = site or Site(limits, wheel, mounts, given, https=https)
+        site = site or Site(limits, wheel, mounts, given, https=https, handover=handover)
         return Front(site)
 
     return make
