@@ -1,12 +1,15 @@
-"""How many nodes live, as each of them knows. Time passes in Redis."""
+"""Which nodes live and how they fare, as each of them knows. Time passes in Redis."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from tests.support.cluster_rig import Cluster, cluster
+from tests.support.cluster_rig import Client, Cluster, cluster
 from tests.support.redis import RedisServer, serving
+from tidings.broker.base import BrokerUnavailable
 from tidings.cluster.registry import Registry
+from tidings.cluster.vitals import Vitals
+from tidings.domain.node import NodeRole
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +24,24 @@ async def nodes(server: RedisServer) -> AsyncIterator[Cluster]:
         yield made
 
 
+def registry(client: Client, name: str, draining: Callable[[], bool] = lambda: False) -> Registry:
+    return Registry(client, name, Vitals(f"id-{name}", 0, draining))
+
+
+async def test_workers_are_shown_and_not_counted(nodes: Cluster) -> None:
+    """Who serves nobody takes no share of a limit, and is seen all the same."""
+    server = registry(nodes.client(), "a")
+    worker = Registry(nodes.client(), "w", Vitals("id-w", 0, lambda: False, NodeRole.WORKER))
+    await worker.renew()
+    found = await server.nodes()
+    assert {node["id"]: node["role"] for node in found} == {"id-a": "server", "id-w": "worker"}
+    await worker.renew()
+    assert (server.count(), worker.count()) == (1, 1)
+
+
 async def test_nodes_know_of_each_other(nodes: Cluster) -> None:
     """Each says that it lives; a node that goes says so too."""
-    here, there = Registry(nodes.client(), "a"), Registry(nodes.client(), "b")
+    here, there = registry(nodes.client(), "a"), registry(nodes.client(), "b")
     assert here.count() == 1
     await here.renew()
     await there.renew()
@@ -36,7 +54,7 @@ async def test_nodes_know_of_each_other(nodes: Cluster) -> None:
 
 async def test_a_dead_node_is_forgotten(nodes: Cluster) -> None:
     """Within a lease of its last word, and not before."""
-    here, dead = Registry(nodes.client(), "a"), Registry(nodes.client(), "b")
+    here, dead = registry(nodes.client(), "a"), registry(nodes.client(), "b")
     await dead.renew()
     nodes.advance(10)
     await here.renew()
@@ -49,7 +67,7 @@ async def test_a_dead_node_is_forgotten(nodes: Cluster) -> None:
 async def test_what_was_known_is_kept_while_redis_is_away(nodes: Cluster) -> None:
     """Shares do not grow because nobody can be asked; after a flush nodes are found again."""
     client = nodes.client()
-    here, there = Registry(client, "a"), Registry(nodes.client(), "b")
+    here, there = registry(client, "a"), registry(nodes.client(), "b")
     await there.renew()
     await here.renew()
     client.cut = True
@@ -61,3 +79,36 @@ async def test_what_was_known_is_kept_while_redis_is_away(nodes: Cluster) -> Non
     await here.renew()
     await there.renew()
     assert there.count() == 2
+
+
+async def test_each_is_told_of_as_it_last_was(nodes: Cluster) -> None:
+    """The oldest first; whatever a node tells takes the place of what it told before."""
+    draining = False
+    here = registry(nodes.client(), "a", lambda: draining)
+    there = registry(nodes.client(), "b")
+    await here.renew()
+    draining = True
+    await there.renew()
+    told = await here.nodes()
+    assert {node["id"]: node["draining"] for node in told} == {"id-a": True, "id-b": False}
+    assert [node["startedAt"] for node in told] == sorted(node["startedAt"] for node in told)
+    assert nodes.keys().count("tidings:") == 1
+
+
+async def test_when_each_was_seen(nodes: Cluster) -> None:
+    """By the clock of Redis, which is one for all."""
+    await registry(nodes.client(), "b").renew()
+    here = registry(nodes.client(), "a")
+    fresh = {node["id"]: node["lastSeen"] for node in await here.nodes()}
+    nodes.advance(10)
+    aged = {node["id"]: node["lastSeen"] for node in await here.nodes()}
+    assert aged["id-b"] < fresh["id-b"]
+    assert aged["id-a"] >= fresh["id-a"]
+
+
+async def test_nobody_can_be_asked(nodes: Cluster) -> None:
+    """Who wants to see the nodes while Redis is away is told that it is."""
+    client = nodes.client()
+    client.cut = True
+    with pytest.raises(BrokerUnavailable):
+        await registry(client, "a").nodes()

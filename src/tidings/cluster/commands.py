@@ -1,24 +1,10 @@
-"""What this room asks of a connection to Redis. It makes none: ``app`` hands one in."""
+"""What this room asks of a connection to Redis. It makes none: ``app`` hands in the broker, which has one."""
 
-import hashlib
-from dataclasses import dataclass
-from functools import cached_property
 from importlib.resources import files
 from typing import Protocol
 
-Word = str | int | float | bytes
-
-
-@dataclass(frozen=True)
-class Script:
-    """What Redis runs, in Lua."""
-
-    text: str
-
-    @cached_property
-    def sha(self) -> str:
-        """The SHA-1 that Redis knows it by."""
-        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+from tidings.broker.redis.link import Word
+from tidings.broker.redis.script import Script
 
 
 class Commands(Protocol):

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from tidings.broker.base import BrokerUnavailable
-from tidings.cluster.commands import Commands, Word, load
+from tidings.broker.redis.link import Word
+from tidings.cluster.commands import Commands, load
 from tidings.cluster.share import Nodes, alone, share
 from tidings.identity.limiter import Verdict
 

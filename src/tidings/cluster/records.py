@@ -11,7 +11,8 @@ import structlog
 
 from tidings import metrics
 from tidings.broker.base import BrokerUnavailable
-from tidings.cluster.commands import Commands, Script
+from tidings.broker.redis.script import Script
+from tidings.cluster.commands import Commands
 from tidings.delivery.records import Record
 from tidings.domain.errors import ErrorCode, TidingsError
 

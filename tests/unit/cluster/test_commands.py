@@ -1,16 +1,8 @@
-"""The scripts as files, and the name that Redis knows them by."""
+"""The scripts as files."""
 
 import pytest
 
-from tests.support.redis import serving
-from tidings.cluster.commands import Script, load
-
-
-def test_redis_knows_a_script_by_the_same_name() -> None:
-    """What ``EVALSHA`` is given is what ``SCRIPT LOAD`` answers."""
-    script = Script("return 'é'")
-    with serving() as server:
-        assert server.say("SCRIPT", "LOAD", script.text) == repr(script.sha.encode())
+from tidings.cluster.commands import load
 
 
 @pytest.mark.parametrize("name", ["limiter.lua", "slots.lua"])

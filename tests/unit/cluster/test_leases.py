@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.cluster_rig import Client, Cluster, cluster, eventually, running
 from tests.support.redis import RedisServer, serving
-from tidings.cluster.commands import Script, Word
+from tidings.broker.redis.link import Word
+from tidings.broker.redis.script import Script
 from tidings.cluster.leases import Leases
 from tidings.cluster.slots import RedisSlots
 

@@ -11,13 +11,16 @@ a flush ends the epochs, because each may have lost what was published last.
 import asyncio
 import contextlib
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
+from tidings import metrics
 from tidings.broker.base import BrokerUnavailable, Deliver, History, Lost
 from tidings.broker.redis.address import parse
 from tidings.broker.redis.hearing import Answer, Counts, Hearing
 from tidings.broker.redis.layout import Entry, lots, slot
 from tidings.broker.redis.ledger import Ledger, Request, Terms, Wanted
 from tidings.broker.redis.link import Refused, Reply, Word
+from tidings.broker.redis.script import Script
 from tidings.broker.redis.server import Server
 from tidings.broker.redis.shard import Shard
 from tidings.broker.redis.shards import Shards, shards
@@ -25,13 +28,19 @@ from tidings.domain.channel import Channel
 from tidings.domain.event import Event
 from tidings.domain.people import TenantId
 from tidings.domain.position import Position
-from tidings.metrics import events_published
+
+_COUNTERS = {
+    "connects": metrics.broker_connects,
+    "repaired": metrics.broker_repaired,
+    "lost": metrics.broker_lost,
+    "disorders": metrics.broker_disorders,
+}
 
 _ATTEMPTS = 3
 
 
 class RedisBroker:
-    """``Broker`` on the Redis of a URL (``address``). ``counts`` is what happened so far, for the metrics.
+    """``Broker`` on the Redis of a URL (``address``). ``counts`` is what happened so far.
 
     Raises:
         ValueError: the URL is none; the message names the fault.
@@ -42,6 +51,7 @@ class RedisBroker:
         self._terms = terms
         self._ledger = Ledger(self._target.database, self._terms)
         self.counts = Counts()
+        self._measured = Counts()
         self._channels: dict[Channel, int] = {}
         self._hearings: dict[TenantId, Hearing] = {}
         self._shards: Shards | None = None
@@ -92,7 +102,7 @@ class RedisBroker:
                 for (index, (_, event)), number in zip(lot, numbers, strict=True):
                     positions[index] = Position(epoch, abs(number))
                     if number > 0:
-                        events_published.labels(event.name).inc()
+                        metrics.events_published.labels(event.name).inc()
         return [positions[index] for index in range(len(batch))]
 
     async def subscribe(self, channels: Collection[Channel]) -> None:
@@ -150,7 +160,7 @@ class RedisBroker:
         events.sort(key=lambda published: published.position.offset)
         return History(tuple(events), answer.upto, complete=True, latest=answer.latest)
 
-    async def evaluate(self, sha: str, text: str, key: str, words: Sequence[Word]) -> Reply:
+    async def run(self, script: Script, key: str, *words: Word) -> Reply:
         """Run a script of somebody else's on its one key, which has no hash tag, on the connection for commands.
 
         Raises:
@@ -159,10 +169,10 @@ class RedisBroker:
         for _ in range(_ATTEMPTS):
             server = await self._started().at(slot(key)).server()
             try:
-                return await server.call("EVALSHA", sha, 1, key, *words)
+                return await server.call("EVALSHA", script.sha, 1, key, *words)
             except Refused as fault:
                 if fault.code == "NOSCRIPT":
-                    await server.call("SCRIPT", "LOAD", text)
+                    await server.call("SCRIPT", "LOAD", script.text)
                 else:
                     await self._remedy(server, fault)
         raise BrokerUnavailable(f"not within {_ATTEMPTS} attempts")
@@ -171,6 +181,12 @@ class RedisBroker:
         """Whether every server has lately been proven to deliver what is published."""
         known = self._shards.all() if self._shards else ()
         return bool(known) and all(shard.proven for shard in known)
+
+    def measure(self) -> None:
+        """Add to the metrics what has happened since the last time."""
+        for name, counter in _COUNTERS.items():
+            counter.inc(getattr(self.counts, name) - getattr(self._measured, name))
+        self._measured = replace(self.counts)
 
     @property
     def connections(self) -> int:

@@ -3,7 +3,6 @@
 It sends nothing.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -13,6 +12,7 @@ from tidings.broker.base import Limits
 from tidings.broker.redis.hearing import Answer, Line
 from tidings.broker.redis.layout import Entry, channel_name, pack, short, tenant_key, unpack
 from tidings.broker.redis.link import Reply, Word
+from tidings.broker.redis.script import Script
 from tidings.domain.channel import Channel
 from tidings.domain.people import TenantId
 from tidings.domain.position import Position
@@ -38,18 +38,9 @@ class Terms:
     memory_channels: int = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Script:
-    """What Redis runs, and the SHA-1 that it knows it by."""
-
-    text: str
-    sha: str
-
-
 def _script(name: str) -> Script:
     folder = files("tidings.broker.redis")
-    text = "".join(folder.joinpath(part).read_text(encoding="utf-8") for part in ("tenant.lua", name))
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script("".join(folder.joinpath(part).read_text(encoding="utf-8") for part in ("tenant.lua", name)))
 
 
 PUBLISH = _script("publish.lua")

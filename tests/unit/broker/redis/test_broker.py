@@ -20,7 +20,7 @@ from tidings.broker.base import BrokerUnavailable
 from tidings.domain.channel import job_channel
 from tidings.domain.event import Event, EventClass
 from tidings.domain.people import TenantId
-from tidings.metrics import events_published
+from tidings.metrics import broker_connects, events_published
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,14 @@ class TestPublish:
         await publish_numbers(one.broker, ANN, range(3))
         await publish_numbers(one.broker, ANN, range(3))
         assert counter._value.get() - before == 3
+
+    async def test_measured(self, one: Node) -> None:
+        """What happened is added to the metrics once."""
+        before = broker_connects._value.get()
+        assert one.broker.counts.connects > 0
+        for _ in range(2):
+            one.broker.measure()
+            assert broker_connects._value.get() - before == one.broker.counts.connects
 
     async def test_flushed_scripts(self, redis: RedisServer, one: Node) -> None:
         """SCRIPT FLUSH costs one more round trip and is noticed by nobody."""
