@@ -8,10 +8,10 @@ and provisioning are passed in.
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidings.domain.ids import is_id
-from tidings.domain.people import Principal, Role, Tenant, TenantId, TenantStatus, User, UserId
+from tidings.domain.people import Principal, Role, Tenant, TenantId, TenantStatus, User, UserId, is_slug
 from tidings.identity.batch import Batcher
 from tidings.identity.lru import Lru
 from tidings.identity.rejection import Reason, UserRejected
@@ -23,7 +23,6 @@ Provision = Callable[[Claims], Awaitable[Account]]
 
 REMEMBERED_USERS = 10_000
 _ISSUER_SUBJECT = re.compile(r"[\x21-\x2e\x30-\x7e]{1,128}")
-_TENANT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,9 @@ class Directory:
             UserRejected: nobody, or somebody who may not come in.
             Exception: whatever the look-up raised; it says nothing about the user.
         """
-        user, tenant = await self._account(claims)
-        if not user.active:
-            raise UserRejected(Reason.INACTIVE_USER)
-        if tenant.status is not TenantStatus.ACTIVE:
-            raise UserRejected(Reason.TENANT_SUSPENDED)
+        account = await self._account(claims)
+        _check(account)
+        user, tenant = account
         return Principal(
             user_id=user.id,
             tenant_id=tenant.id,
@@ -85,6 +82,24 @@ class Directory:
             token_id=claims.token_id,
         )
 
+    async def confirm(self, principal: Principal) -> Principal:
+        """As who somebody stands who was let in a moment ago. Asks nobody unless something was forgotten since.
+
+        Raises:
+            UserRejected: they may not stay.
+            Exception: whatever the look-up raised.
+        """
+        known = self._known.get(principal.user_id)
+        account = None if known is None or self._outdated(known) else known.account
+        while account is None:
+            era = self._era
+            account = await self._batcher.get(principal.user_id)
+            if account is None:
+                raise UserRejected(Reason.UNKNOWN_USER)
+            if self._forgotten_since(account, era):
+                account = None
+        return standing(principal, account)
+
     def forget(self, user_id: UserId) -> None:
         """The user has changed: look them up anew."""
         self._begin_era(user_id)
@@ -92,6 +107,12 @@ class Directory:
     def forget_tenant(self, tenant_id: TenantId) -> None:
         """The tenant has changed: look all its users up anew."""
         self._begin_era(tenant_id)
+
+    def forget_all(self) -> None:
+        """Anything may have changed: look everybody up anew."""
+        self._era += 1
+        self._forgotten.clear()
+        self._all_forgotten = self._era
 
     async def close(self) -> None:
         """Give up the look-ups under way."""
@@ -120,15 +141,40 @@ class Directory:
         return account
 
     def _begin_era(self, changed: str) -> None:
-        self._era += 1
         if len(self._forgotten) >= REMEMBERED_USERS:
-            self._forgotten.clear()
-            self._all_forgotten = self._era
+            self.forget_all()
+        self._era += 1
         self._forgotten[changed] = self._era
 
     def _outdated(self, known: _Known) -> bool:
-        user, tenant = known.account
-        return any(self._forgotten.get(id_, self._all_forgotten) > known.era for id_ in (user.id, tenant.id))
+        return self._forgotten_since(known.account, known.era)
+
+    def _forgotten_since(self, account: Account, era: int) -> bool:
+        user, tenant = account
+        return any(self._forgotten.get(id_, self._all_forgotten) > era for id_ in (user.id, tenant.id))
+
+
+def standing(principal: Principal, account: Account | None) -> Principal:
+    """The principal as the account now is; None for a user who is gone.
+
+    Raises:
+        UserRejected: they may not stay. Who moves to another tenant has to come in anew.
+    """
+    if account is None:
+        raise UserRejected(Reason.UNKNOWN_USER)
+    _check(account)
+    user, tenant = account
+    if tenant.id != principal.tenant_id:
+        raise UserRejected(Reason.MOVED_TENANT)
+    return replace(principal, role=user.role, email=user.email, name=user.name)
+
+
+def _check(account: Account) -> None:
+    user, tenant = account
+    if not user.active:
+        raise UserRejected(Reason.INACTIVE_USER)
+    if tenant.status is not TenantStatus.ACTIVE:
+        raise UserRejected(Reason.TENANT_SUSPENDED)
 
 
 def _check_issuer_claims(claims: Claims) -> None:
@@ -138,7 +184,7 @@ def _check_issuer_claims(claims: Claims) -> None:
     """
     if _ISSUER_SUBJECT.fullmatch(claims.subject) is None:
         raise UserRejected(Reason.MALFORMED_SUBJECT)
-    if claims.tenant is None or _TENANT_NAME.fullmatch(claims.tenant) is None:
+    if claims.tenant is None or not is_slug(claims.tenant):
         raise UserRejected(Reason.BAD_TENANT)
     if claims.role is not None and claims.role not in Role.__members__:
         raise UserRejected(Reason.BAD_ROLE)

@@ -136,7 +136,7 @@ class TokenBucket:
         self._burst = burst
         self._clock = clock
         self._tokens = burst
-        self._filled_at = clock()
+        self._filled_at = self._queued_until = clock()
 
     def take(self) -> float:
         """0 when one was taken; else the seconds until there will be one, and none was taken.
@@ -150,6 +150,15 @@ class TokenBucket:
             return (1 - self._tokens) / self._rate
         self._tokens -= 1
         return 0.0
+
+    def queue(self, most: float) -> float:
+        """In how many seconds one more who was refused should come again, so that each finds room; ``most`` at most.
+
+        Places are given at the bucket's rate, one after another.
+        """
+        now = self._clock()
+        self._queued_until = min(max(self._queued_until, now) + 1 / self._rate, now + most)
+        return self._queued_until - now
 
 
 def user_key(user_id: str) -> str:

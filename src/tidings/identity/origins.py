@@ -8,9 +8,12 @@ Headers = tuple[tuple[str, str], ...]
 
 _NO_ORIGINS = frozenset({"", "*", "null"})
 _METHODS = "GET, HEAD, POST, PUT"
-_REQUEST_HEADERS = "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range, If-Range"
+_REQUEST_HEADERS = (
+    "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Range, If-Range, If-None-Match"
+)
 _RESPONSE_HEADERS = (
-    "Location, Retry-After, RateLimit, RateLimit-Policy, Content-Disposition, Content-Range, WWW-Authenticate"
+    "Location, Retry-After, RateLimit, RateLimit-Policy, Content-Disposition, Content-Range, Accept-Ranges, "
+    "ETag, WWW-Authenticate"
 )
 _PREFLIGHT_SECONDS = 600
 _VARY = ("Vary", "Origin")

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     UNKNOWN_USER = "unknown_user"
     INACTIVE_USER = "inactive_user"
     TENANT_SUSPENDED = "tenant_suspended"
+    MOVED_TENANT = "moved_tenant"
     BAD_TENANT = "bad_tenant"
     BAD_ROLE = "bad_role"
 
@@ -42,6 +43,8 @@ class Reason(StrEnum):
     TICKET_ORIGIN = "ticket_origin"
     TICKET_IN_USE = "ticket_in_use"
     TICKET_LATE = "ticket_late"
+
+    UNKNOWN_REPORTER = "unknown_reporter"
 
 
 class Rejected(Exception):

@@ -276,3 +276,64 @@ async def test_closing_gives_up_what_is_under_way() -> None:
     await directory.close()
     with pytest.raises(Exception, match="given up"):
         await entering
+
+
+async def test_confirming_costs_nothing_when_nothing_was_forgotten() -> None:
+    """Every connection asks again when it has joined."""
+    people = People(account(1))
+    directory = Directory(people.load)
+    principal = await directory.principal(claims(1))
+    assert await directory.confirm(principal) == principal
+    assert len(people.loads) == 1
+
+
+@pytest.mark.parametrize(
+    ("person", "reason"),
+    [
+        (None, Reason.UNKNOWN_USER),
+        (account(1, active=False), Reason.INACTIVE_USER),
+        (account(1, status=TenantStatus.SUSPENDED), Reason.TENANT_SUSPENDED),
+        ((account(1)[0], replace(account(1)[1], id=tenant_id(2))), Reason.MOVED_TENANT),
+    ],
+)
+async def test_who_may_not_stay(person: tuple[User, Tenant] | None, reason: Reason) -> None:
+    """What was changed between the authentication and the join counts."""
+    people = People(account(1))
+    directory = Directory(people.load)
+    principal = await directory.principal(claims(1))
+    people.accounts.clear()
+    if person is not None:
+        people.put(person)
+    directory.forget(user_id(1))
+    with pytest.raises(UserRejected) as caught:
+        await directory.confirm(principal)
+    assert caught.value.reason is reason
+
+
+async def test_confirming_is_never_older_than_what_was_forgotten_meanwhile() -> None:
+    """A change that comes while the user is looked up is seen, as when one is authenticated."""
+    people = People(account(1))
+    directory = Directory(people.load)
+    principal = await directory.principal(claims(1))
+    directory.forget_all()
+    people.begun.clear()
+    people.gate.clear()
+    confirming = asyncio.create_task(directory.confirm(principal))
+    await people.begun.wait()
+    people.put(account(1, role=Role.ADMIN))
+    directory.forget(user_id(1))
+    people.gate.set()
+    assert (await confirming).role is Role.ADMIN
+
+
+async def test_forgetting_all() -> None:
+    """Everybody is looked up anew, once."""
+    people = People(account(1), account(2))
+    directory = Directory(people.load)
+    for _ in range(2):
+        for number in (1, 2):
+            await directory.principal(claims(number))
+    directory.forget_all()
+    for number in (1, 2, 1, 2):
+        await directory.principal(claims(number))
+    assert [len(load) for load in people.loads] == [1, 1, 1, 1]

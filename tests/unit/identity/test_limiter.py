@@ -166,3 +166,15 @@ def test_a_bucket_never_exceeds_its_rate(pauses: list[float]) -> None:
         clock.now += pause
         given_out += bucket.take() == 0
         assert given_out <= 3 + clock.now * 10 + 1e-6
+
+
+def test_who_is_refused_is_given_places_at_the_rate() -> None:
+    """Whoever comes when told finds room: the places are as far apart as tokens are, and no further than asked."""
+    clock = HandClock(0)
+    bucket = TokenBucket(rate=10, burst=1, clock=clock)
+    assert [bucket.queue(1.0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    clock.now = 0.3
+    assert bucket.queue(1.0) == pytest.approx(0.1)
+    clock.now = 100
+    assert bucket.queue(1.0) == pytest.approx(0.1)
+    assert [bucket.queue(1.0) for _ in range(20)][-1] == 1.0
