@@ -4,10 +4,12 @@ A token in a header is good everywhere. A cookie is good only from an allowed pa
 4). A ticket is good for the one stream it was made for. A token in the query string is good for nothing.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from tidings.delivery.authenticate import Authenticator
+from tidings import metrics
+from tidings.delivery.authenticate import Authenticator, claims_of
 from tidings.domain.audit import Peer
 from tidings.domain.people import Principal
 from tidings.identity import credentials
@@ -15,7 +17,8 @@ from tidings.identity.origins import Origins
 from tidings.identity.peer import Headers, values
 from tidings.identity.rejection import Reason, Rejected
 from tidings.identity.tickets import Tickets
-from tidings.identity.tokens import Claims
+
+_successes = metrics.authentications.labels("success")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,27 @@ class Admission:
             self._token(request), request.peer, request_id=request.request_id
         )
 
+    async def admit_token(self, request: Request, token: str) -> Principal:
+        """Whom a token stands for that came in the body; the header has none or the same. Raises as ``admit`` does."""
+        peer, request_id = request.peer, request.request_id
+        explicit = self._explicit(request)
+        try:
+            only = credentials.single(explicit, token)
+        except Rejected as rejected:
+            raise self._authenticator.refuse(rejected.reason, peer, request_id=request_id) from None
+        return await self._authenticator.authenticate(only, peer, request_id=request_id)
+
+    async def admit_reporter(self, request: Request, known: Callable[[str], Awaitable[bool]]) -> None:
+        """Let a request in whose token ``known`` knows: one that stands for no user. Raises as ``admit`` does.
+
+        A cookie is none of it: who reports is no browser.
+        """
+        token = self._explicit(request)
+        if token is None or not await known(token):
+            reason = "missing" if token is None else Reason.UNKNOWN_REPORTER
+            raise self._authenticator.refuse(reason, request.peer, request_id=request.request_id)
+        _successes.inc()
+
     async def admit_stream(self, request: Request, path: str) -> Admitted:
         """Likewise, where ``?ticket=`` is accepted too. Raises as ``admit`` does."""
         value = _ticket(request.query)
@@ -74,31 +98,43 @@ class Admission:
             raise
         return Admitted(principal, value)
 
+    async def confirm(self, principal: Principal, peer: Peer, request_id: str) -> Principal:
+        """As who somebody stands whose stream has just joined (``Authenticator.confirm``)."""
+        return await self._authenticator.confirm(principal, peer, request_id=request_id)
+
     async def issue_ticket(self, principal: Principal, path: str, headers: Headers) -> tuple[str, float]:
         """A ticket for a stream's path, and until when (Unix seconds) it may first be used.
 
         Raises:
             TidingsError: UNAVAILABLE, too many are out.
         """
-        claims = Claims(
-            principal.user_id,
-            principal.expires_at,
-            principal.issued_at,
-            principal.token_id,
-            principal.tenant_id,
-        )
-        return await self._tickets.issue(claims, path, _origin(headers))
+        tenant, claims = principal.tenant_id, claims_of(principal)
+        return await self._tickets.issue(tenant, claims, path, _origin(headers))
 
     async def close_ticket(self, admitted: Admitted) -> None:
         if admitted.ticket is not None:
             await self._tickets.close(admitted.ticket)
 
+    def refuse_token_in_query(self, request: Request) -> None:
+        """Raises UNAUTHENTICATED for a token where it must not be."""
+        if credentials.token_in_query(request.query):
+            raise self._authenticator.refuse(
+                Reason.TOKEN_IN_QUERY, request.peer, request_id=request.request_id
+            )
+
+    def _explicit(self, request: Request) -> str | None:
+        """The token in the header, once there is none where it must not be."""
+        self.refuse_token_in_query(request)
+        peer, request_id = request.peer, request.request_id
+        try:
+            return credentials.bearer(values(request.headers, b"authorization"))
+        except Rejected as rejected:
+            raise self._authenticator.refuse(rejected.reason, peer, request_id=request_id) from None
+
     def _token(self, request: Request) -> str | None:
         peer, request_id = request.peer, request.request_id
-        if credentials.token_in_query(request.query):
-            raise self._authenticator.refuse(Reason.TOKEN_IN_QUERY, peer, request_id=request_id)
+        explicit = self._explicit(request)
         try:
-            explicit = credentials.bearer(values(request.headers, b"authorization"))
             cookie = credentials.cookie(values(request.headers, b"cookie"), self._cookie_name)
             if cookie is not None and not self._cookie_counts(request.headers):
                 cookie = None

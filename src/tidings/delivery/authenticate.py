@@ -34,10 +34,25 @@ class Authenticator:
         try:
             claims = await self._verifier.verify(token)
             principal = await self._directory.principal(claims)
+            # Revoked while the user was looked up, or for the tenant that the user turned out to be of.
+            self._verifier.recheck(claims_of(principal))
         except Rejected as rejected:
             raise self.refuse(rejected.reason, peer, client_id=client_id, request_id=request_id) from None
         _successes.inc()
         return principal
+
+    async def confirm(
+        self, principal: Principal, peer: Peer, *, client_id: str | None = None, request_id: str | None = None
+    ) -> Principal:
+        """As who somebody stands whose session has just joined, and is found by orders from now on.
+
+        What was ordered between the authentication and that moment is seen here. Raises as ``authenticate`` does.
+        """
+        try:
+            self._verifier.recheck(claims_of(principal))
+            return await self._directory.confirm(principal)
+        except Rejected as rejected:
+            raise self.refuse(rejected.reason, peer, client_id=client_id, request_id=request_id) from None
 
     async def recheck(self, claims: Claims, peer: Peer, *, request_id: str | None = None) -> Principal:
         """Whom claims stand for that were verified earlier. Raises as ``authenticate`` does."""
@@ -55,6 +70,20 @@ class Authenticator:
         event = _EVENT_OF.get(reason, SecurityEventType.AUTHENTICATION_FAILED)
         self._audit.write(event, peer=peer, client_id=client_id, request_id=request_id, reason=reason)
         return TidingsError(ErrorCode.UNAUTHENTICATED, detail=reason)
+
+
+def claims_of(principal: Principal) -> Claims:
+    """What a token would say that stands for this principal as it is now."""
+    return Claims(
+        principal.user_id,
+        principal.expires_at,
+        principal.issued_at,
+        principal.token_id,
+        principal.tenant_id,
+        principal.role,
+        principal.email,
+        principal.name,
+    )
 
 
 _EVENT_OF: dict[str, SecurityEventType] = {

@@ -3,9 +3,10 @@
 Field names on the wire are camelCase; unknown fields are refused. Nothing here decides who may ask.
 """
 
-from typing import Annotated, Any, TypeVar
+from enum import StrEnum
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from tidings.domain import strictjson
@@ -16,6 +17,10 @@ from tidings.domain.notification import CONTENT_MAX, DATA_MAX_BYTES, TITLE_MAX, 
 PAGE_MAX = 100
 PAGE_DEFAULT = 50
 MARK_MAX = 100
+DELAY_MAX_SECONDS = 30 * 86_400
+SEQUENCE_MAX = 2**53 - 1
+STAGE_MAX = 100
+MESSAGE_MAX = 1000
 
 
 def _storable(text: str) -> str:
@@ -95,6 +100,41 @@ class CreateJob(Form):
     kind: Annotated[str, Field(min_length=1, max_length=100)]
     payload: dict[str, Any]
     priority: Annotated[JobPriority, Field(strict=False)] = JobPriority.STANDARD
+    delay_seconds: Annotated[float, Field(ge=0, le=DELAY_MAX_SECONDS)] = 0.0
+
+
+class ReportType(StrEnum):
+    """What whoever runs an external job may say of it."""
+
+    PROGRESS = "progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    HEARTBEAT = "heartbeat"
+
+
+class ReportedError(Form):
+    code: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,63}$")]
+    message: Annotated[Text, Field(max_length=MESSAGE_MAX)]
+
+
+class ReportJob(Form):
+    """``progress`` is 0 to 1. A sequence number that is not above the last one's is a repetition."""
+
+    sequence: Annotated[int, Field(ge=0, le=SEQUENCE_MAX)]
+    type: Annotated[ReportType, Field(strict=False)]
+    progress: Annotated[float | None, Field(ge=0, le=1)] = None
+    stage: Annotated[Text | None, Field(min_length=1, max_length=STAGE_MAX)] = None
+    message: Annotated[Text | None, Field(max_length=MESSAGE_MAX)] = None
+    result: Any = None
+    error: ReportedError | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.result is not None and self.type is not ReportType.COMPLETED:
+            raise ValueError("a result is told with `completed`")
+        if self.error is not None and self.type is not ReportType.FAILED:
+            raise ValueError("an error is told with `failed`")
+        return self
 
 
 class CreateTicket(Form):

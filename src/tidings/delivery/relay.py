@@ -1,9 +1,10 @@
 """From the outbox table to the broker: what was committed is published, in order, once in effect.
 
-A row is published with its key and deleted a little later, many at a time, so a crash between the two repeats
-nothing and publishing waits for no second write. ``kick`` after a commit makes it happen at once; a sweep finds what a crash or an absent broker left. Progress, which is
-not stored, goes through here too, so that it keeps its place among the stored states of its job: behind the
-start that was kicked before it, and before the end, which a worker stores only when it has been ``told``.
+A row is published with its key, so that a crash before it is deleted repeats nothing. ``kick`` after a commit
+makes it happen at once; a sweep finds what a crash or an absent broker left. How rows are taken, and how
+several processes share the work, is ``line``'s. Progress, which is not stored, goes through here too, so that
+it keeps its place among the stored states of its job: behind the start that was kicked before it, and before
+the end, which a worker stores only when it has been ``told``.
 """
 
 import asyncio
@@ -15,20 +16,18 @@ import structlog
 
 from tidings import metrics
 from tidings.broker.base import Broker, BrokerUnavailable
+from tidings.delivery.line import line
 from tidings.domain.channel import Channel
 from tidings.domain.errors import TidingsError
 from tidings.domain.event import Event, EventClass
-from tidings.store import outbox
 from tidings.store.database import Database
 
 BATCH = 500
 PROGRESS_MAX = 10_000
 """Progress events that may wait. Beyond them the oldest go: they are news the least."""
 TOLD_SECONDS = 1.0
-LITTER = 250
-"""Published rows that may wait to be deleted while there is always more to publish."""
 TIDY_SECONDS = 0.05
-"""How long they wait once there is nothing more."""
+"""How long published rows wait to be deleted once there is nothing more to publish."""
 
 _log = structlog.stdlib.get_logger("tidings.relay")
 
@@ -39,13 +38,12 @@ class Relay:
     def __init__(
         self, database: Database, broker: Broker, *, sweep_seconds: float = 1.0, retry_seconds: float = 0.25
     ) -> None:
-        self._database = database
+        self._line = line(database)
         self._broker = broker
         self._sweep_seconds = sweep_seconds
         self._retry_seconds = retry_seconds
         self._wanted = asyncio.Event()
         self._rows_wait = True
-        self._published: set[int] = set()
         self._progress: deque[tuple[Channel, Event]] = deque(maxlen=PROGRESS_MAX)
         # What was asked for and what has been done are counted, so that one can wait for the one to be the other.
         self._asked = 0
@@ -91,13 +89,14 @@ class Relay:
                 await self._step()
         finally:
             with contextlib.suppress(TidingsError):
-                await self._delete()
+                await self._line.clear()
 
     async def _step(self) -> None:
-        quiet = not await self._wanted_within(TIDY_SECONDS if self._published else self._sweep_seconds)
+        littered = self._line.littered
+        quiet = not await self._wanted_within(TIDY_SECONDS if littered else self._sweep_seconds)
         try:
-            if quiet and self._published:
-                await self._delete()
+            if quiet and littered:
+                await self._line.clear()
             else:
                 self._rows_wait |= quiet
                 await self._turn()
@@ -106,18 +105,17 @@ class Relay:
             await asyncio.sleep(self._retry_seconds)
             self._wanted.set()
 
-    async def measure(self) -> None:
-        """Set the gauges of what waits.
+    async def measure(self) -> float:
+        """Set the gauges of what waits; for how many seconds the oldest row has, 0 for none.
 
         Raises:
             TidingsError: UNAVAILABLE.
         """
-        async with self._database.read() as tx:
-            lag = await outbox.lag(tx)
-        pending = max(0, lag.count - len(self._published))
+        lag = await self._line.lag()
         age = 0.0 if lag.since is None else (datetime.now(UTC) - lag.since).total_seconds()
-        metrics.relay_pending.set(pending)
-        metrics.relay_lag_seconds.set(max(0.0, age) if pending else 0.0)
+        metrics.relay_pending.set(lag.count)
+        metrics.relay_lag_seconds.set(max(0.0, age))
+        return max(0.0, age)
 
     async def _wanted_within(self, seconds: float) -> bool:
         with contextlib.suppress(TimeoutError):
@@ -160,22 +158,12 @@ class Relay:
         while self._rows_wait:
             self._rows_wait = False
             try:
-                async with self._database.read() as tx:
-                    waiting = await outbox.pending(tx, BATCH)
-                rows = [row for row in waiting if row.seq not in self._published]
-                await self._broker.publish([(row.channel, row.event) for row in rows])
+                async with self._line.take(BATCH) as rows:
+                    await self._broker.publish([(row.channel, row.event) for row in rows])
             except BaseException:
                 self._rows_wait = True
                 raise
-            self._published.update(row.seq for row in rows)
-            if len(self._published) >= LITTER:
-                await self._delete()
+            metrics.relay_rows.inc(len(rows))
             over.update(row.channel for row in rows if row.event.klass is EventClass.FINAL)
-            self._rows_wait |= len(waiting) == BATCH
+            self._rows_wait |= len(rows) >= BATCH
         return frozenset(over)
-
-    async def _delete(self) -> None:
-        if self._published:
-            async with self._database.write() as tx:
-                await outbox.delete(tx, self._published)
-            self._published.clear()

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tidings.store import audit, idempotency, revocations
+from tidings.delivery.orders import KEEP as KEEP_ORDERS
+from tidings.store import audit, idempotency, orders, revocations, tickets
 from tidings.store.database import Database
 
 EVERY_SECONDS = 600.0
@@ -23,5 +24,7 @@ async def sweep(database: Database, audit_days: int) -> int:
             gone = await audit.purge(tx, now - timedelta(days=audit_days), _AT_ONCE)
             gone += await idempotency.purge(tx, now, _AT_ONCE)
             gone += await revocations.purge(tx, now, _AT_ONCE)
+            gone += await tickets.purge(tx, now, _AT_ONCE)
+            gone += await orders.delete_before(tx, now - KEEP_ORDERS, _AT_ONCE)
         total += gone
     return total

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -30,6 +31,8 @@ FindJob = Callable[[Principal, str], Awaitable[Job]]
 T = TypeVar("T")
 
 _RETRY_SECONDS = 5
+_LONG = 64
+"""Missed events, from which on they are worth being shared."""
 _END = Cursor(Position("", sys.maxsize), Position("", sys.maxsize))
 """Behind everything."""
 
@@ -71,6 +74,7 @@ class Subscriptions:
         self._broker = broker
         self._relay = relay
         self._find_job = find_job
+        self._told = WeakValueDictionary[tuple[Channel, Position], Published]()
 
     async def inbox(self, session: Session, last_event_id: str | None) -> Start:
         """Join everything that is addressed to the session's user.
@@ -170,7 +174,7 @@ class Subscriptions:
         channels = (*inbox, *(job.channel for job in own))
         joined = await self._hub.join(session, channels)
         followed = [job.channel for job in own if job.id not in snapshots]
-        missed = await replay(self._broker, [*inbox, *followed], after, joined)
+        missed = await self._replay([*inbox, *followed], after, joined)
         if missed is None:
             self.withdraw(session, channels)
             return None
@@ -194,9 +198,20 @@ class Subscriptions:
         if after is None:
             count(Outcome.POSITION)
             return None
-        missed = await replay(self._broker, channels, after, joined)
+        missed = await self._replay(channels, after, joined)
         count(Outcome.HISTORY if missed is None else Outcome.COMPLETE)
         return missed
+
+    async def _replay(self, channels: Collection[Channel], after: Cursor, joined: Cursor) -> Missed | None:
+        """What was missed. Of a long one, what others are being told as well is there once.
+
+        It stays as long as its slowest reader takes, and some brokers make new objects for each who asks.
+        """
+        missed = await replay(self._broker, channels, after, joined)
+        if missed is None or len(missed) < _LONG:
+            return missed
+        told = self._told
+        return tuple((told.setdefault((one.channel, one.position), one), cursor) for one, cursor in missed)
 
     def _pass_on(self, session: Session, channels: tuple[Channel, ...], joined: Cursor) -> None:
         self._hub.flush()
