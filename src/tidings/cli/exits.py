@@ -46,11 +46,15 @@ class Exit(Enum):
 
 
 class Failure(Exception):
-    """A command that cannot do what it was asked: a message for people and an exit code for scripts."""
+    """A command that cannot do what it was asked: a message for people and an exit code for scripts.
 
-    def __init__(self, end: Exit, message: str) -> None:
+    ``retry_after`` is in seconds, where the server said when it is worth another try.
+    """
+
+    def __init__(self, end: Exit, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.end = end
+        self.retry_after = retry_after
 
 
 _BY_STATUS = {

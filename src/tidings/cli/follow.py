@@ -11,12 +11,16 @@ from typing import Any
 
 from tidings.cli.events import Parser
 from tidings.cli.exits import Exit, Failure
-from tidings.cli.remote import Remote
+from tidings.cli.remote import Remote, segment
 from tidings.domain import strictjson
 from tidings.domain.job import TERMINAL_TYPE
 
 Line = dict[str, Any]
 """One event as the server wrote it (contract, section 5)."""
+Say = Callable[[str], None]
+"""Tells the person at the terminal something."""
+Follow = Callable[[Say], Iterator[Line]]
+"""``follow`` of one job."""
 
 TERMINAL = frozenset(kind.value for kind in TERMINAL_TYPE.values())
 MOST_FAILURES = 60
@@ -28,23 +32,30 @@ _LONGEST_WAIT = 5.0
 _NO_CONTENT = 204
 
 
-def follow(remote: Remote, job_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[Line]:
+def follow(
+    remote: Remote, job_id: str, say: Say, *, pause: Callable[[float], None] = time.sleep
+) -> Iterator[Line]:
     """The job's events, each once, the terminal one last. ``pause`` waits for that many seconds.
+
+    ``say`` is told when the server does not answer, and when it does again.
 
     Raises:
         Failure: as the server refuses. What may pass is borne with once there has been an event.
     """
-    last_id, failures, retry = "", 0, _FIRST_WAIT
+    last_id, failures, retry, away = "", 0, _FIRST_WAIT, False
     while True:
         parser = Parser()
         try:
-            with remote.stream(f"/jobs/{job_id}/events", last_id) as answer:
+            with remote.stream(f"/jobs/{segment(job_id)}/events", last_id) as answer:
                 if answer.status_code == _NO_CONTENT:
                     # All was seen before: without a place to resume at, the server tells how it ended.
                     last_id = ""
                 for chunk in answer.iter_bytes():
                     for event in parser.feed(chunk):
                         last_id, failures = event.id or last_id, 0
+                        if away:
+                            away = False
+                            say("The server answers again.")
                         line = _line(event.data)
                         yield line
                         if line.get("type") in TERMINAL:
@@ -52,6 +63,9 @@ def follow(remote: Remote, job_id: str, *, pause: Callable[[float], None] = time
         except Failure as fault:
             if not last_id or fault.end not in _PASSING or failures >= MOST_FAILURES:
                 raise
+            if not away:
+                away = True
+                say("The server does not answer: trying again.")
         failures += 1
         retry = retry if parser.retry is None else parser.retry / 1000
         pause(wait(failures, retry))

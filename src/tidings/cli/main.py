@@ -3,12 +3,14 @@
 A command's file imports what starts slowly (the server, the HTTP client, the progress bar) where it is used.
 """
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from tidings.cli import jobs, migrate, notify, output, serve, tokens, users
+from tidings.cli import jobs, migrate, notify, output, serve, tokens, users, worker
 from tidings.cli.exits import Exit, Failure, of_error
 from tidings.domain.errors import TidingsError
 
@@ -18,18 +20,29 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Typer's own name for the context's type is not public."""
-        try:
+        with told():
             return super().invoke(ctx)
-        except Failure as failure:
-            raise _ended(failure) from None
-        except TidingsError as error:
-            raise _ended(of_error(error)) from None
-        except BrokenPipeError:
-            # Whoever read our output has seen enough; Typer ends quietly.
-            raise
-        except OSError as error:
-            told = ": ".join(part for part in (error.filename, error.strerror) if part)
-            raise _ended(Failure(Exit.SYSTEM, told or str(error))) from None
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Say what a command raises in one line, and end it.
+
+    Raises:
+        typer.Exit: with one of the exit codes of ``exits``.
+    """
+    try:
+        yield
+    except Failure as failure:
+        raise _ended(failure) from None
+    except TidingsError as error:
+        raise _ended(of_error(error)) from None
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Typer ends quietly.
+        raise
+    except OSError as error:
+        parts = ": ".join(part for part in (error.filename, error.strerror) if part)
+        raise _ended(Failure(Exit.SYSTEM, parts or str(error))) from None
 
 
 def _ended(failure: Failure) -> typer.Exit:
@@ -47,6 +60,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(worker.worker)
 app.command()(migrate.migrate)
 app.command()(tokens.token)
 app.add_typer(users.app, name="users")

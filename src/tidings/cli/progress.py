@@ -1,15 +1,15 @@
 """A job's events as a person likes to see them: one bar that fills, with stage, attempt and message."""
 
-from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from tidings.cli import output
-from tidings.cli.follow import Line
+from tidings.cli.follow import Follow, Line
 
 
-def draw(lines: Iterator[Line]) -> Line:
-    """Draw each event on standard error as it comes; the last one. There is one at least.
+def draw(follow: Follow) -> Line:
+    """Draw each event on standard error as it comes, and above it what is said; the last event.
 
     Off a terminal only the last is drawn.
     """
@@ -24,9 +24,11 @@ def draw(lines: Iterator[Line]) -> Line:
         TimeElapsedColumn(),
         TextColumn("{task.fields[message]}", markup=False),
     )
+    console = Console(stderr=True)
     # Whether the server answers at all is known with the first event: until then there is nothing to draw.
+    lines = follow(partial(console.print, markup=False, highlight=False))
     last = first = next(lines)
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=1.0, **_fields(first))
         for last in chain((first,), lines):
             progress.update(task, completed=float(last.get("progress") or 0.0), **_fields(last))

@@ -2,9 +2,11 @@
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Self
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     # httpx takes long to import, and commands that work on the database never need it.
     import httpx
 
+_PAGE = 100
+_SECONDS_GIVEN = re.compile(r"[0-9]{1,6}")
 _SECONDS = 10.0
 _SILENT_SECONDS = 60.0
 """A stream that says nothing for so long is dead: the server's heartbeat is every 15 s."""
@@ -49,6 +53,23 @@ class Remote:
 
     def __exit__(self, *_: object) -> None:
         self._client.close()
+
+    def get(self, path: str, **query: object) -> dict[str, Any]:
+        """The resource at a path. What is None is not asked for."""
+        asked = urlencode({name: value for name, value in query.items() if value is not None})
+        with self._asking("GET", f"{path}?{asked}" if asked else path, {}) as answer:
+            return _object(answer.read(), answer.status_code)
+
+    def items(self, path: str, limit: int, **query: object) -> Iterator[dict[str, Any]]:
+        """The first ``limit`` items of a list, fetched page by page as they are read."""
+        cursor: object = None
+        while limit > 0:
+            page = self.get(path, **query, limit=min(limit, _PAGE), cursor=cursor)
+            items, cursor = page.get("items", ()), page.get("nextCursor")
+            yield from items
+            limit -= len(items)
+            if not items or cursor is None:
+                return
 
     def post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
         """The resource that the server answers with."""
@@ -83,7 +104,7 @@ class Remote:
         try:
             with self._client.stream(method, path, headers=headers, content=body, timeout=timeout) as answer:
                 if answer.is_error:
-                    raise _refused(answer.status_code, answer.read())
+                    raise _refused(answer)
                 yield answer
         except (httpx.TransportError, httpx.InvalidURL) as fault:
             reason = str(fault) or type(fault).__name__
@@ -122,10 +143,16 @@ def at_server(function: Callable[Concatenate[Remote, ...], None]) -> Callable[..
     return command
 
 
-def _refused(status: int, body: bytes) -> Failure:
+def segment(text: str) -> str:
+    """One segment of a path, whatever somebody typed."""
+    return quote(text, safe="") or "-"
+
+
+def _refused(answer: "httpx.Response") -> Failure:
     """A problem (RFC 9457) in words: what is wrong, field by field, and what to look for in the log."""
+    status = answer.status_code
     try:
-        problem = _object(body, status)
+        problem = _object(answer.read(), status)
     except Failure as fault:
         return fault
     lines = [f"{problem.get('title', 'Refused')} ({problem.get('code', status)})"]
@@ -136,7 +163,12 @@ def _refused(status: int, body: bytes) -> Failure:
     ]
     if "requestId" in problem:
         lines.append(f"  requestId: {problem['requestId']}")
-    return Failure(by_status(status), "\n".join(output.plain(line) for line in lines))
+    wait = answer.headers.get("Retry-After", "")
+    return Failure(
+        by_status(status),
+        "\n".join(output.plain(line) for line in lines),
+        retry_after=float(wait) if _SECONDS_GIVEN.fullmatch(wait) else None,
+    )
 
 
 def _object(body: bytes, status: int) -> dict[str, Any]:

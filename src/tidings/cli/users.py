@@ -1,7 +1,6 @@
 """``tidings users``: add, list and deactivate users in the configured database."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,19 +13,28 @@ from tidings.cli import configuration, output
 from tidings.cli.database import opened
 from tidings.cli.exits import Exit, Failure
 from tidings.cli.people import find_tenant, find_user
-from tidings.domain.clock import milliseconds, rfc3339
+from tidings.domain.clock import milliseconds
 from tidings.domain.ids import new_id
-from tidings.domain.people import Role, Tenant, TenantId, TenantStatus, User, UserId
+from tidings.domain.order import Order, OrderKind
+from tidings.domain.people import (
+    NAME_MAX,
+    Role,
+    Tenant,
+    TenantId,
+    TenantStatus,
+    User,
+    UserId,
+    is_email,
+    is_name,
+    is_slug,
+)
 from tidings.identity.tokens import MAX_LIFETIME
 from tidings.settings import Settings
-from tidings.store import revocations, tenants, users
+from tidings.store import orders, revocations, tenants, users
 from tidings.store.database import Database
 from tidings.store.paging import Page
 from tidings.store.revocations import Revocation
 
-_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,255}")
-_SLUG = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_NAME_MAX = 200
 _PAGE = 100
 
 T = TypeVar("T")
@@ -45,20 +53,20 @@ class NewUser:
 
 
 def _email(text: str) -> str:
-    if _EMAIL.fullmatch(text) is None:
+    if not is_email(text):
         raise typer.BadParameter("not an e-mail address")
     return text
 
 
 def _slug(text: str) -> str:
-    if _SLUG.fullmatch(text) is None:
+    if not is_slug(text):
         raise typer.BadParameter("letters, digits and . _ - within, at most 64")
     return text
 
 
 def _name(text: str | None) -> str | None:
-    if text is not None and not (text.isprintable() and 0 < len(text) <= _NAME_MAX):
-        raise typer.BadParameter(f"1 to {_NAME_MAX} printable characters")
+    if text is not None and not is_name(text):
+        raise typer.BadParameter(f"1 to {NAME_MAX} printable characters")
     return text
 
 
@@ -74,7 +82,7 @@ def add(
     """Add a user, and the tenant if need be."""
     user = asyncio.run(_add(configuration.load(), NewUser(email, tenant, role, name)))
     if json:
-        output.result_json(user_json(user))
+        output.result_json(user.to_json())
     else:
         output.result(f"Added {user.email}, {user.role} of {tenant}: {user.id}")
 
@@ -90,7 +98,7 @@ def list_users(
     async def show(settings: Settings) -> None:
         async with opened(settings) as database:
             async for owner, user in _everyone(database, tenant):
-                output.result_json(user_json(user)) if json else output.result(_line(owner, user))
+                output.result_json(user.to_json()) if json else output.result(_line(owner, user))
 
     asyncio.run(show(configuration.load()))
 
@@ -105,21 +113,9 @@ def deactivate(
     """Deactivate a user and end all connections, on every node within a second."""
     found = asyncio.run(_deactivate(configuration.load(), user, tenant))
     if json:
-        output.result_json(user_json(found))
+        output.result_json(found.to_json())
     else:
         output.result(f"Deactivated {found.email}: {found.id}")
-
-
-def user_json(user: User) -> dict[str, object]:
-    return {
-        "id": user.id,
-        "tenantId": user.tenant_id,
-        "email": user.email,
-        "name": user.name,
-        "role": user.role.value,
-        "active": user.active,
-        "createdAt": rfc3339(user.created_at),
-    }
 
 
 async def ensure_tenant(tx: AsyncConnection, slug: str) -> Tenant:
@@ -178,7 +174,7 @@ async def _all(page: Callable[[str | None], Awaitable[Page[T]]]) -> AsyncIterato
 
 
 async def _deactivate(settings: Settings, email_or_id: str, tenant: str | None) -> User:
-    """Also revoke every token issued so far: nodes look for revocations each second, and end what is live."""
+    """Also revoke every token issued so far, and order every node to end what is live."""
     now = datetime.now(UTC)
     async with opened(settings) as database, database.write() as tx:
         user = await find_user(tx, email_or_id, tenant)
@@ -193,6 +189,9 @@ async def _deactivate(settings: Settings, email_or_id: str, tenant: str | None) 
                 issued_before=now,
                 expires_at=now + timedelta(seconds=MAX_LIFETIME),
             ),
+        )
+        await orders.append(
+            tx, [Order(OrderKind.PERSON, user.tenant_id, user.id), Order(OrderKind.TOKENS)], now
         )
         return await find_user(tx, user.id, None)
 

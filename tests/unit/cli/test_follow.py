@@ -15,11 +15,14 @@ class Watch:
     def __init__(self, *answers: bytes) -> None:
         self.answers = answers
         self.pauses: list[float] = []
+        self.said: list[str] = []
         self.server: ScriptedServer | None = None
 
     def types(self) -> list[str]:
         with scripted(self.answers) as self.server, Remote(self.server.url, lambda: "t") as remote:
-            return [line["type"] for line in follow(remote, "j-1", pause=self.pauses.append)]
+            return [
+                line["type"] for line in follow(remote, "j-1", self.said.append, pause=self.pauses.append)
+            ]
 
     def fails(self) -> Failure:
         with pytest.raises(Failure) as caught:
@@ -36,7 +39,7 @@ def test_to_the_end() -> None:
     """Contract 5: each event, and after the terminal one the stream ends."""
     watch = Watch(stream(job_event("1", "snapshot"), job_event("2", "progress"), job_event("3", "completed")))
     assert watch.types() == ["snapshot", "progress", "completed"]
-    assert watch.pauses == []
+    assert (watch.pauses, watch.said) == ([], [])
 
 
 def test_resumes_where_it_broke() -> None:
@@ -58,6 +61,27 @@ def test_what_passes_is_borne_with(passing: bytes) -> None:
     """A server that starts again says 503 for a while, and a proxy before it 502."""
     watch = Watch(stream(job_event("1", "started")), passing, stream(job_event("2", "cancelled")))
     assert watch.types() == ["started", "cancelled"]
+
+
+def test_an_outage_is_told_once() -> None:
+    """Who watches is told when the server is gone and when it is back, however often it was tried."""
+    watch = Watch(
+        stream(job_event("1", "started")),
+        *[problem(503, "UNAVAILABLE")] * 3,
+        stream(job_event("2", "progress")),
+        b"",
+        stream(job_event("3", "completed")),
+    )
+    assert watch.types() == ["started", "progress", "completed"]
+    assert watch.said == 2 * ["The server does not answer: trying again.", "The server answers again."]
+
+
+def test_a_job_of_any_name() -> None:
+    """What was typed is one segment of the path, whatever it holds."""
+    with scripted([problem(404, "NOT_FOUND")]) as server, Remote(server.url, lambda: "t") as remote:
+        with pytest.raises(Failure):
+            list(follow(remote, "../x?y", print))
+        assert server.asked[0].path == "/jobs/..%2Fx%3Fy/events"
 
 
 def test_what_does_not_pass_ends_it() -> None:

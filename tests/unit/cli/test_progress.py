@@ -1,8 +1,10 @@
 """The progress bar, as it is left when the job has ended."""
 
+from collections.abc import Iterator
+
 import pytest
 
-from tidings.cli.follow import Line
+from tidings.cli.follow import Line, Say
 from tidings.cli.progress import draw
 
 STARTED: Line = {"type": "started", "status": "running", "stage": None, "progress": 0.0, "attempt": 1}
@@ -18,7 +20,7 @@ def test_the_last_picture(capsys: pytest.CaptureFixture[str]) -> None:
         "attempt": 2,
         "message": "loud",
     }
-    assert draw(iter([STARTED, last])) == last
+    assert draw(lambda _: iter([STARTED, last])) == last
     said = capsys.readouterr()
     assert said.out == ""
     for part in ("mix", " 50%", "attempt 2", "loud"):
@@ -27,7 +29,19 @@ def test_the_last_picture(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_messages_are_text(capsys: pytest.CaptureFixture[str]) -> None:
     """A message neither commands the terminal nor is taken for markup."""
-    draw(iter([{**STARTED, "message": "\x1b[2J[bold]x[/bold]"}]))
+    draw(lambda _: iter([{**STARTED, "message": "\x1b[2J[bold]x[/bold]"}]))
     said = capsys.readouterr().err
     assert "\x1b[2J" not in said
     assert "[bold]x[/bold]" in said
+
+
+def test_what_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    """That the server is away stands above the bar, once."""
+
+    def follow(say: Say) -> Iterator[Line]:
+        yield STARTED
+        say("The server does not answer: [trying] again.")
+        yield {**STARTED, "type": "completed"}
+
+    draw(follow)
+    assert capsys.readouterr().err.count("The server does not answer: [trying] again.\n") == 1

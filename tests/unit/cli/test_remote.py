@@ -78,3 +78,12 @@ def test_no_server() -> None:
 def test_broken_off() -> None:
     """A server that closes without a word is one that did not answer."""
     assert refused([]).end is Exit.UNAVAILABLE
+
+
+def test_when_to_come_again() -> None:
+    """``Retry-After`` in seconds is kept with the refusal; another form of it is not guessed at."""
+    limited = problem(429, "RATE_LIMITED")
+    head, body = limited.split(b"\r\n\r\n")
+    assert refused([head + b"\r\nRetry-After: 17\r\n\r\n" + body]).retry_after == 17
+    assert refused([head + b"\r\nRetry-After: Sun, 01 Feb\r\n\r\n" + body]).retry_after is None
+    assert refused([limited]).retry_after is None

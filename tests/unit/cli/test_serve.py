@@ -2,6 +2,7 @@
 
 import socket
 
+from tests.support.processes import free_port
 from tests.support.terminal import Terminal
 from tidings.cli.exits import Exit
 
@@ -22,12 +23,13 @@ def test_an_address_of_no_broker(terminal: Terminal) -> None:
     assert "hush" not in done.output
 
 
-def test_workers_of_one_port(terminal: Terminal) -> None:
-    """What is not there yet is refused, not done by halves."""
-    terminal.env |= {"REDIS_URL": "redis://127.0.0.1:6379", "TIDINGS_DATABASE_URL": "postgresql://h/d"}
-    done = terminal.run("serve", "--workers", "2")
-    assert done.exit_code == Exit.CONFIG.number
-    assert "TIDINGS_WORKERS" in done.stderr
+def test_workers_of_one_database(terminal: Terminal) -> None:
+    """What is wrong before any worker is started is told once, in one line."""
+    database = f"postgresql://127.0.0.1:{free_port()}/tidings"
+    terminal.env |= {"REDIS_URL": "redis://127.0.0.1:6379", "TIDINGS_DATABASE_URL": database}
+    done = terminal.run("serve", "--workers", "2", "--port", "0")
+    assert done.exit_code == Exit.UNAVAILABLE.number
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_port_in_use(terminal: Terminal) -> None:
