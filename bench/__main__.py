@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from bench.connect import __main__ as connect
 from bench.fanout import __main__ as fanout
 from bench.harness.run import positive_int
+from bench.jobs import __main__ as jobs
 from bench.nodes import __main__ as nodes
 from bench.recover import __main__ as recover
 
-BENCHMARKS = (fanout.main, connect.main, recover.main, nodes.main)
+BENCHMARKS = (fanout.main, connect.main, recover.main, nodes.main, jobs.main)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

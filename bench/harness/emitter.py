@@ -98,7 +98,7 @@ async def drive(publish: Publish, serving: Serving, answers: TextIO) -> None:
         answer(f"paced {count}")
 
     async with asyncio.TaskGroup() as tasks:
-        async for line in _stdin_lines():
+        async for line in stdin_lines():
             match line.split():
                 case ["ready"]:
                     answer(f"ready {json.dumps(asdict(serving))}")
@@ -115,7 +115,7 @@ async def drive(publish: Publish, serving: Serving, answers: TextIO) -> None:
                     answer(f"error unknown command: {line}")
 
 
-async def _stdin_lines() -> AsyncIterator[str]:
+async def stdin_lines() -> AsyncIterator[str]:
     """Lines as they come; the last of them when the driver closes the pipe or ends."""
     reader = asyncio.StreamReader()
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(

@@ -86,14 +86,20 @@ def python_server(name: str, module: str, *options: str) -> Server:
 def node_server(*options: str) -> Server:
     """Node's socket.io, with the options that ``node/server.js`` describes."""
 
-    def command() -> list[str]:
-        node, npm = shutil.which("node"), shutil.which("npm")
-        if node is None or npm is None:
-            raise BenchmarkError("socket.io needs node and npm; --servers chooses others")
-        _install_packages(npm)
-        return [node, "--expose-gc", str(NODE / "server.js"), *options]
+    return Server("socket.io", lambda: node_program("server.js", *options))
 
-    return Server("socket.io", command)
+
+def node_program(name: str, *options: str) -> list[str]:
+    """The command line of a program in ``node/``, whose packages are there.
+
+    Raises:
+        BenchmarkError: node or npm is missing, or the packages cannot be installed.
+    """
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        raise BenchmarkError(f"{name} needs node and npm; --servers chooses others")
+    _install_packages(npm)
+    return [node, "--expose-gc", str(NODE / name), *options]
 
 
 def tidings_server(*options: str) -> Server:

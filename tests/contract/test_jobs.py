@@ -79,6 +79,20 @@ async def test_a_worker_looks_for_itself(rig: JobRig) -> None:
     assert (await rig.finished(job)).status is JobStatus.SUCCEEDED
 
 
+async def test_a_delayed_job(rig: JobRig) -> None:
+    """A job with a delay is not begun before its time, while those behind it are."""
+    rig.start_worker(Limits(concurrency=1))
+    async with rig.database.write() as tx:
+        delayed = await rig.jobs.submit(tx, rig.principal, kind="test.noop", payload={}, delay_seconds=1.0)
+    await rig.broker.subscribe([delayed.channel])
+    rig.jobs.committed()
+    await rig.finished(await rig.submit("test.noop"))
+    assert rig.types(delayed) == ["queued"]
+    done = await rig.finished(delayed)
+    assert done.started_at is not None
+    assert (done.started_at - done.created_at).total_seconds() >= 1.0
+
+
 async def test_a_failed_attempt_is_tried_again(rig: JobRig) -> None:
     """A failed attempt that will be retried is `queued` again with its attempt number, never `failed`."""
     rig.start_worker()

@@ -6,10 +6,9 @@ from dataclasses import replace
 import pytest
 
 from tests.support.store_rig import after, migrated
-from tidings.domain.audit import SecurityEvent, SecurityEventType
+from tidings.domain.audit import Filter, SecurityEvent, SecurityEventType
 from tidings.domain.people import TenantId, UserId
 from tidings.store import audit
-from tidings.store.audit import Filter
 from tidings.store.database import Database
 
 ACME, GLOBEX = TenantId("acme"), TenantId("globex")
@@ -61,7 +60,7 @@ async def test_own_tenant(db: Database) -> None:
 
 
 async def test_filters(db: Database) -> None:
-    """By event, by user, since a moment, and by all at once."""
+    """By event, by user, since a moment and until one, and by all at once."""
     failed = replace(FULL, event=SecurityEventType.AUTHENTICATION_FAILED, timestamp=after(2))
     bobs = replace(failed, user_id="bob", timestamp=after(3))
     await put(db, FULL, failed, bobs)
@@ -73,8 +72,20 @@ async def test_filters(db: Database) -> None:
     assert await found(Filter(event=SecurityEventType.AUTHENTICATION_FAILED)) == (bobs, failed)
     assert await found(Filter(user=UserId("ann"))) == (failed, FULL)
     assert await found(Filter(since=after(2))) == (bobs, failed)
+    assert await found(Filter(until=after(3))) == (failed, FULL)
+    assert await found(Filter(since=after(2), until=after(2))) == ()
     assert await found(Filter(user=UserId("ann"), since=after(1))) == (failed,)
     assert await found(Filter(event=SecurityEventType.TOKEN_REVOKED)) == ()
+
+
+async def test_in_their_own_order(db: Database) -> None:
+    """By when they happened, whenever they were written down; as they were written within a millisecond."""
+    early, late = FULL, [replace(FULL, timestamp=after(9), request_id=str(number)) for number in range(2)]
+    await put(db, *late)
+    await put(db, early)
+    async with db.read() as tx:
+        page = await audit.page(tx, ACME, Filter(), cursor=None, limit=10)
+    assert page.items == (*late[::-1], early)
 
 
 async def test_pages(db: Database) -> None:
@@ -83,7 +94,7 @@ async def test_pages(db: Database) -> None:
     await put(db, *made)
     async with db.read() as tx:
         first = await audit.page(tx, ACME, Filter(), cursor=None, limit=3)
-    await put(db, FULL)
+    await put(db, replace(FULL, timestamp=after(1)))
     async with db.read() as tx:
         second = await audit.page(tx, ACME, Filter(), cursor=first.next_cursor, limit=3)
     assert [*first.items, *second.items] == made[::-1]

@@ -8,7 +8,7 @@ import pytest
 from tests.support.store_rig import a_job, after, migrated, settle
 from tidings.domain.job import Artifact, JobError, JobPriority, JobStatus
 from tidings.domain.people import User
-from tidings.store import jobs, kinds, lease
+from tidings.store import artifacts, jobs, kinds, lease
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 from tidings.store.lease import Lease, Outcome, Progress, Retry
@@ -178,7 +178,7 @@ async def test_fenced(db: Database, ann: User) -> None:
     for worker, late in (("w1", of(old)), ("w2", of(new)), ("w2", of(old))):
         async with db.write() as tx:
             await lease.note(tx, worker, [Progress(late, "late", 0.9, "late")])
-            assert not await lease.add_artifact(tx, worker, late, Artifact("a", "text/plain", 1))
+            assert await artifacts.held(tx, worker, late) is None
             assert await lease.finish(tx, worker, [Outcome(late, JobStatus.SUCCEEDED)], after(2)) == set()
             assert await lease.retry_later(tx, worker, [Retry(late, after(2))]) == set()
             assert await lease.release(tx, worker, [late]) == set()
@@ -209,18 +209,16 @@ async def test_progress(db: Database, ann: User) -> None:
 
 
 async def test_artifacts(db: Database, ann: User) -> None:
-    """Artifacts stand in the order in which they came; one of the same name takes the other's place."""
+    """What a job lists comes back as it was written, with what only the server knows of it."""
     await put(db, a_job(ann))
     (one,) = await claim(db, "w1")
-    wav, mp3, longer = (
-        Artifact("a.wav", "audio/wav", 10),
-        Artifact("a.mp3", "audio/mpeg", 5),
-        Artifact("a.wav", "audio/wav", 20),
-    )
-    for artifact in (wav, mp3, longer):
-        async with db.write() as tx:
-            assert await lease.add_artifact(tx, "w1", of(one), artifact)
-    assert (await stored(db, one.job.id)).job.artifacts == (mp3, longer)
+    wav = Artifact("a.wav", "audio/wav", 10, "job/1", "digest")
+    async with db.write() as tx:
+        assert await artifacts.held(tx, "w1", of(one)) == ()
+        await artifacts.write(tx, of(one), [wav])
+    assert (await stored(db, one.job.id)).job.artifacts == (wav,)
+    async with db.read() as tx:
+        assert await artifacts.keys(tx, [one.job.id, "missing"]) == {"job/1"}
 
 
 async def test_expired(db: Database, ann: User) -> None:
@@ -326,6 +324,49 @@ class TestTurn:
             async with db.write() as tx:
                 await lease.finish(tx, "w1", [Outcome(of(one), JobStatus.SUCCEEDED)], after(second + 0.5))
         assert order == [False, True, False, True, False, False]
+
+    async def test_idle_tenant_before_priority(self, db: Database, ann: User) -> None:
+        """ "A tenant with nothing running is served next": before the ``pro`` jobs of one that has something."""
+        _, (eve,) = await settle(db, "globex", "eve")
+        await put(db, *(a_job(ann, priority=JobPriority.PRO) for _ in range(9)))
+        assert len(await claim(db, "w1", 3)) == 3
+        late = a_job(eve, run_at=after(9))
+        await put(db, late, a_job(eve, run_at=after(9)))
+        batch = [one.job for one in await claim(db, "w1", 3, at=10)]
+        assert late.job.id in [job.id for job in batch]
+        assert [job.user_id == ann.id for job in batch].count(True) == 2
+
+    async def test_priority_with_one_slot(self, db: Database, ann: User) -> None:
+        """A backlog of ``pro`` jobs, run one by one, keeps no other tenant waiting for more than one of them."""
+        _, (eve,) = await settle(db, "globex", "eve")
+        await put(db, *(a_job(ann, priority=JobPriority.PRO) for _ in range(5)))
+        order = []
+        for second in range(4):
+            if second == 1:
+                await put(db, a_job(eve, run_at=after(1)), a_job(eve, run_at=after(1)))
+            (one,) = await claim(db, "w1", at=second)
+            order.append(one.job.user_id == eve.id)
+            async with db.write() as tx:
+                await lease.finish(tx, "w1", [Outcome(of(one), JobStatus.SUCCEEDED)], after(second + 0.5))
+        assert order == [False, True, False, True]
+
+    async def test_priority_among_those_who_have_something(self, db: Database, ann: User) -> None:
+        """Where every tenant has something running, ``pro`` goes first, whoever has less."""
+        _, (eve,) = await settle(db, "globex", "eve")
+        await put(db, *(a_job(ann) for _ in range(2)), a_job(eve))
+        assert len(await claim(db, "w1", 3)) == 3
+        await put(db, a_job(eve, run_at=after(1)), a_job(ann, run_at=after(2), priority=JobPriority.PRO))
+        (first,) = await claim(db, "w1", at=3)
+        assert first.job.user_id == ann.id
+
+    async def test_idle_tenants_with_many_kinds(self, db: Database, ann: User) -> None:
+        """A tenant with jobs of several kinds takes no other's place: each that waits gets its first job."""
+        _, (eve,) = await settle(db, "globex", "eve")
+        both = ["demo.steps", "report.build"]
+        await put(db, *(a_job(ann, kind=kind) for kind in both), a_job(eve, run_at=after(1)))
+        async with db.write() as tx:
+            batch = await lease.claim(tx, "w1", both, 2, after(2), 10)
+        assert {one.job.user_id for one in batch} == {ann.id, eve.id}
 
     async def test_batch_is_shared(self, db: Database, ann: User) -> None:
         """A worker that takes many at once takes as many of each tenant, whatever their backlogs."""

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.store_rig import a_job, a_notification, after, migrated, settle
-from tidings.domain.job import JobStatus
+from tidings.domain.audit import Filter, SecurityEventType
+from tidings.domain.job import JobStatus, Rate
 from tidings.domain.people import Tenant, User
-from tidings.store import audit, jobs, lease, notifications, receipts, tickets, users
+from tidings.store import audit, family, jobs, lease, notifications, orders, receipts, starts, tickets, users
 from tidings.store.database import Database
 from tidings.store.lease import Lease, Outcome
 from tidings.store.tables import metadata
@@ -34,12 +35,31 @@ QUERIES: dict[str, Query] = {
     "page of jobs": lambda tx, t, u: jobs.page(tx, t.id, u.id, cursor="MDE", limit=50),
     "cancel below": lambda tx, t, u: jobs.cancel_below(tx, t.id, "x", after(1)),
     "claim": lambda tx, t, u: lease.claim(tx, "w", ["demo.steps", "report.build"], 5, after(1), 10),
+    "count starts": lambda tx, t, u: starts.count(tx, {"demo.steps": Rate(1, 1.0)}, after(1)),
     "renew": lambda tx, t, u: lease.renew(tx, "w", after(1), 10),
     "finish": lambda tx, t, u: lease.finish(tx, "w", [Outcome(Lease("x", 1), JobStatus.FAILED)], after(1)),
+    "children": lambda tx, t, u: family.children(tx, ["x", "y"]),
+    "children disowned": lambda tx, t, u: family.disown(tx, ["x", "y"]),
+    "parents that wait": lambda tx, t, u: family.waiting(tx, ["x", "y"]),
+    "progress of parents": lambda tx, t, u: family.means(tx, ["x", "y"]),
+    "parents that go on": lambda tx, t, u: family.resume(tx, ["x", "y"]),
+    "parents forgotten": lambda tx, t, u: family.forgotten(tx, 10),
+    "children forgotten": lambda tx, t, u: family.bereft(tx, 10),
     "expired": lambda tx, t, u: lease.expired(tx, after(1), 10),
-    "page of the log": lambda tx, t, u: audit.page(tx, t.id, audit.Filter(), cursor="MDE", limit=50),
-    "whole log": lambda tx, t, u: audit.page_of_all(tx, audit.Filter(), cursor=None, limit=50),
+    "page of the log": lambda tx, t, u: audit.page(tx, t.id, Filter(), cursor="MDE", limit=50),
+    "a tenant's log of an event": lambda tx, t, u: audit.page(
+        tx,
+        t.id,
+        Filter(SecurityEventType.TOKEN_REVOKED, since=after(0), until=after(1)),
+        cursor=None,
+        limit=50,
+    ),
+    "a user's log": lambda tx, t, u: audit.page(tx, t.id, Filter(user=u.id), cursor=None, limit=50),
+    "whole log": lambda tx, t, u: audit.page_of_all(tx, Filter(), cursor=None, limit=50),
     "renew tickets": lambda tx, t, u: tickets.renew(tx, tickets.Hold("n", after(1), after(2))),
+    "orders": lambda tx, t, u: orders.after(tx, 7, 10),
+    "last order": lambda tx, t, u: orders.latest(tx),
+    "purge orders": lambda tx, t, u: orders.delete_before(tx, after(1), 10),
     "purge notifications": lambda tx, t, u: notifications.purge(tx, after(1), 10),
     "purge jobs": lambda tx, t, u: jobs.purge(tx, after(1), 10),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.store_rig import a_job, a_notification, migrated, settle
 from tests.support.store_rig import after as from_start
-from tidings.domain.audit import SecurityEvent, SecurityEventType
+from tidings.domain.audit import Filter, SecurityEvent, SecurityEventType
 from tidings.domain.clock import milliseconds
 from tidings.domain.ids import new_id
 from tidings.domain.job import JobStatus
@@ -72,7 +72,7 @@ async def test_security_events(db: Database) -> None:
         await audit.insert(tx, [replace(line, request_id=str(number)) for number in range(3)])
         assert await audit.purge(tx, TODAY, 10) == 0
         assert await audit.purge(tx, TOMORROW, 2) == 2
-        left = await audit.page_of_all(tx, audit.Filter(), cursor=None, limit=10)
+        left = await audit.page_of_all(tx, Filter(), cursor=None, limit=10)
     assert [one.request_id for one in left.items] == ["2"]
 
 

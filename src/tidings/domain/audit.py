@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from tidings.domain.clock import rfc3339
+from tidings.domain.people import UserId
 
 
 class Level(StrEnum):
@@ -106,3 +107,13 @@ class SecurityEvent:
         if self.count > 1:
             line["count"] = self.count
         return line
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which events are looked for; what is None is not asked for. ``since`` is inclusive, ``until`` is not."""
+
+    event: SecurityEventType | None = None
+    user: UserId | None = None
+    since: datetime | None = None
+    until: datetime | None = None

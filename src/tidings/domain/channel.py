@@ -51,5 +51,8 @@ def job_channel(tenant: TenantId, job_id: str) -> Channel:
 GLOBAL_CHANNEL = Channel(GLOBAL_TENANT, ChannelKind.GLOBAL, "all")
 """What is addressed to everyone of every tenant."""
 
+LIMBO = Channel(GLOBAL_TENANT, ChannelKind.SIGNAL, "limbo")
+"""What a session hears that is to hear nothing more: nothing is ever published there."""
+
 SIGNALS = Channel(TenantId("signals"), ChannelKind.SIGNAL, "all")
 """What processes tell each other. Its counter is its own, so that signals move no client's position."""

@@ -126,6 +126,7 @@ class CloseReason(Enum):
     TOKEN_EXPIRED = _CloseRow(202, 1008, "the token expired")
     REVOKED = _CloseRow(203, 1008, "access was revoked")
     DISCONNECTED = _CloseRow(204, 1008, "disconnected by an administrator")
+    ACCOUNT_CLOSED = _CloseRow(205, 1008, "the account may not be used any more")
     TOO_MANY_CONNECTIONS = _CloseRow(300, 1013, "too many connections")
     SLOW_CONSUMER = _CloseRow(301, 1013, "the client reads too slowly")
     WRITE_STALLED = _CloseRow(302, 1013, "a write made no progress")

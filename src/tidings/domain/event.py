@@ -34,7 +34,7 @@ class Event:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Published:
     """An event with its place: its ``position`` and ``prev``, the offset of the event before it on its channel.
 

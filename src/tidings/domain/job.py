@@ -1,5 +1,6 @@
 """A job, the states it can be in, and the events that tell of it."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +10,9 @@ from tidings.domain.channel import Channel, job_channel
 from tidings.domain.clock import rfc3339, rfc3339_or_none
 from tidings.domain.event import EventClass
 from tidings.domain.people import TenantId, UserId
+
+EXTERNAL = "external"
+"""The kind of the jobs that run in somebody else's queue."""
 
 
 class JobStatus(StrEnum):
@@ -29,6 +33,14 @@ FINISHED = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED
 class JobPriority(StrEnum):
     STANDARD = "standard"
     PRO = "pro"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """At most so many starts in any so many seconds."""
+
+    starts: int
+    seconds: float
 
 
 class JobEventType(StrEnum):
@@ -70,11 +82,23 @@ class JobError:
         return {"code": self.code, "message": self.message}
 
 
+ARTIFACT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", re.ASCII)
+_WORD = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+MEDIA_TYPE = re.compile(rf"{_WORD}/{_WORD}(; ?{_WORD}={_WORD}){{0,4}}", re.ASCII)
+"""``type/subtype``, with a few parameters that need no quotes (RFC 9110, section 8.3.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Artifact:
+    """A file that a job made. ``key`` says where its bytes are stored, and ``digest`` is their SHA-256 in hex;
+    both are for the server alone.
+    """
+
     name: str
     media_type: str
     size: int
+    key: str = ""
+    digest: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "mediaType": self.media_type, "bytes": self.size}
@@ -131,7 +155,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One line of a job's stream (contract, section 5)."""
+    """One line of a job's stream (contract, section 5). ``artifact`` is what an ``artifact`` event tells of."""
 
     job_id: str
     type: JobEventType
@@ -141,8 +165,10 @@ class JobEvent:
     attempt: int
     message: str | None
     timestamp: datetime
+    artifact: Artifact | None = None
 
     def to_json(self) -> dict[str, Any]:
+        made = {} if self.artifact is None else {"artifact": self.artifact.to_json()}
         return {
             "jobId": self.job_id,
             "type": self.type.value,
@@ -152,6 +178,7 @@ class JobEvent:
             "attempt": self.attempt,
             "message": self.message,
             "timestamp": rfc3339(self.timestamp),
+            **made,
         }
 
 

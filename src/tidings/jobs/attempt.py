@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+from tidings.artifacts.base import Source
 from tidings.domain.errors import TidingsError
 from tidings.domain.job import Job
 from tidings.jobs.context import Stop
@@ -23,11 +24,15 @@ from tidings.jobs.outcome import (
     Outcome,
     Stopped,
     Verdict,
+    Waits,
     fallen,
 )
 
 GIVE_UP_SECONDS = 5.0
 """How long code that was killed may go on before its job is settled without it. Only async code can."""
+
+Store = Callable[[Job, str, Source, str], Awaitable[None]]
+"""Stores a job's artifact: its name, bytes and media type. Raises as ``Desk.attach``."""
 
 _AT_ONCE = frozenset({Stop.HANDED_BACK, Stop.LOST})
 
@@ -43,7 +48,7 @@ class Patience:
 class Attempt:
     """``job`` and ``message`` are kept as they stand: with what was last reported.
 
-    ``begin`` starts the job's code; ``on_progress`` is called after each report.
+    ``begin`` starts the job's code, whose ``Desk`` this is; ``on_progress`` is called after each report.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class Attempt:
         patience: Patience,
         begin: Callable[["Attempt"], Awaitable[Execution]],
         on_progress: Callable[["Attempt"], None],
+        store: Store,
     ) -> None:
         self.job = job
         self.kind = kind
@@ -61,6 +67,7 @@ class Attempt:
         self._patience = patience
         self._begin = begin
         self._on_progress = on_progress
+        self._store = store
         self._loop = asyncio.get_running_loop()
         self._why: Stop | None = None
         self._execution: Execution | None = None
@@ -108,6 +115,12 @@ class Attempt:
         self.reported = True
         self._on_progress(self)
 
+    async def attach(self, name: str, source: Source, media_type: str) -> None:
+        """Store what the code has made, unless it is to make no more."""
+        if self._why is not None:
+            raise self._why.exception()
+        await self._store(self.job, name, source, media_type)
+
     async def _outcome(self) -> Outcome:
         self._execution = execution = await self._begin(self)
         if self._why is None:
@@ -139,7 +152,7 @@ class Attempt:
             return TIMED_OUT
         if self._why is Stop.LOST:
             return None
-        if isinstance(outcome, Done):
+        if isinstance(outcome, Done | Waits):
             return outcome
         if self._why is Stop.HANDED_BACK:
             return HandedBack()

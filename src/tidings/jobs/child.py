@@ -11,19 +11,35 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import traceback
 from collections import deque
+from collections.abc import Awaitable, Generator
 from types import FrameType
 from typing import Any
 
 import structlog
 
+from tidings.artifacts.base import Source
 from tidings.domain import strictjson
-from tidings.jobs.context import JobContext, Stop
+from tidings.jobs.children import Memory
+from tidings.jobs.context import JobContext, JobFailed, JobStopped, Stop
 from tidings.jobs.kinds import JobFunction, payload_model
-from tidings.jobs.outcome import Done, Failed, Stopped, done, fallen
-from tidings.jobs.pipe import Frames, Line, Message, Ready, Report, Run, Setup, StopNow, encode
+from tidings.jobs.outcome import Done, Failed, Stopped, Waits, done, fallen
+from tidings.jobs.pipe import (
+    Attach,
+    Attached,
+    Frames,
+    Line,
+    Message,
+    Ready,
+    Report,
+    Run,
+    Setup,
+    StopNow,
+    encode,
+)
 
 _RECEIVE_BYTES = 65_536
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +56,7 @@ class Pipe:
         self._inbox: deque[Message] = deque()
         self._sending, self._looking = threading.Lock(), threading.Lock()
         self._stop: Stop | None = None
+        self.scratch: str | None = None
 
     def send(self, message: Message) -> None:
         frame = encode(message)
@@ -66,14 +83,45 @@ class Pipe:
     def report(self, fraction: float, message: str | None, stage: str | None) -> None:
         self.send(Report(fraction, message, stage))
 
+    def attach(self, name: str, source: Source, media_type: str) -> Awaitable[None]:
+        if not isinstance(source, bytes):
+            self._hand_over(Attach(name, str(source), media_type))
+            return _Over()
+        with tempfile.NamedTemporaryFile(dir=self.scratch) as file:
+            file.write(source)
+            file.flush()
+            self._hand_over(Attach(name, file.name, media_type))
+        return _Over()
+
     def stop(self) -> Stop | None:
         with self._looking:
             self._look()
-            while self._inbox:
-                message = self._inbox.popleft()
-                if isinstance(message, StopNow):
-                    self._stop = Stop(message.why)
+            self._hear()
         return self._stop
+
+    def _hand_over(self, attach: Attach) -> None:
+        """Send it and wait for the answer, one at a time."""
+        with self._looking:
+            self.send(attach)
+            while (answer := self._hear()) is None:
+                try:
+                    self._read(0)
+                except (EOFError, OSError):
+                    os._exit(_ORPHANED)
+        if answer.stopped:
+            raise JobStopped
+        if answer.code is not None:
+            raise JobFailed(answer.code, answer.message, retry=answer.retry)
+
+    def _hear(self) -> Attached | None:
+        """Go through what has come, up to an answer."""
+        while self._inbox:
+            message = self._inbox.popleft()
+            if isinstance(message, Attached):
+                return message
+            if isinstance(message, StopNow):
+                self._stop = Stop(message.why)
+        return None
 
     def _look(self) -> None:
         try:
@@ -88,6 +136,14 @@ class Pipe:
         if not data:
             raise EOFError
         self._inbox += self._frames.feed(data)
+
+
+class _Over:
+    """Nothing to wait for any more: code that awaits it goes on at once."""
+
+    def __await__(self) -> Generator[None]:
+        return
+        yield
 
 
 class _ToParent(logging.Handler):
@@ -126,6 +182,7 @@ def main(descriptor: int) -> None:
 
 def _obey(message: Message, pipe: Pipe) -> None:
     if isinstance(message, Setup):
+        pipe.scratch = message.scratch
         _prepare(message)
         pipe.send(Ready())
     elif isinstance(message, Run):
@@ -143,11 +200,12 @@ def _prepare(setup: Setup) -> None:
             logging.getLogger("tidings.jobs").exception("cannot import %s, which has job kinds", module)
 
 
-def _attempt(run: Run, pipe: Pipe) -> Done | Failed | Stopped:
+def _attempt(run: Run, pipe: Pipe) -> Done | Failed | Stopped | Waits:
     try:
         function = _resolve(run.target)
         payload = payload_model(function).model_validate_json(strictjson.dumps(run.payload))
-        return done(function(JobContext(run.job_id, run.kind, run.attempt, pipe), payload))
+        memory = Memory.of_json(run.memory)
+        return done(function(JobContext(run.job_id, run.kind, run.attempt, pipe, memory), payload))
     except BaseException as fault:  # noqa: BLE001 - sys.exit in a job ends the job, not the child
         return fallen(fault)
 

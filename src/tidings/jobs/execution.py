@@ -4,19 +4,33 @@ Whether a job should stop, and what is written about it, is the worker's to deci
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import BaseModel
 
+from tidings.artifacts.base import Source
 from tidings.domain.job import Job
+from tidings.jobs.children import NOTHING, Memory
 from tidings.jobs.context import JobContext, JobStopped, Stop
 from tidings.jobs.kinds import Kind
 from tidings.jobs.outcome import Failed, Outcome, Stopped, done, fallen
 
-OnReport = Callable[[float, str | None, str | None], None]
-"""Called on the event loop with fraction, message and stage."""
+
+class Desk(Protocol):
+    """Where running code's reports arrive, on the event loop."""
+
+    def report(self, fraction: float, message: str | None, stage: str | None) -> None:
+        """It is so far."""
+
+    async def attach(self, name: str, source: Source, media_type: str) -> None:
+        """It has made a file, to be stored.
+
+        Raises:
+            JobFailed: that cannot be.
+            JobStopped: the job is no longer ours.
+        """
 
 
 class Execution(Protocol):
@@ -35,11 +49,14 @@ class Execution(Protocol):
 class _Link:
     """``Link`` on the event loop itself."""
 
-    on_report: OnReport
+    desk: Desk
     why: Stop | None = None
 
     def report(self, fraction: float, message: str | None, stage: str | None) -> None:
-        self.on_report(fraction, message, stage)
+        self.desk.report(fraction, message, stage)
+
+    def attach(self, name: str, source: Source, media_type: str) -> Awaitable[None]:
+        return self.desk.attach(name, source, media_type)
 
     def stop(self) -> Stop | None:
         return self.why
@@ -48,10 +65,12 @@ class _Link:
 class TaskExecution:
     """An async kind. It can be killed only where it awaits, as everything on an event loop."""
 
-    def __init__(self, kind: Kind, job: Job, payload: BaseModel, on_report: OnReport) -> None:
-        self._link = _Link(on_report)
+    def __init__(
+        self, kind: Kind, job: Job, payload: BaseModel, desk: Desk, memory: Memory = NOTHING
+    ) -> None:
+        self._link = _Link(desk)
         self._begun = self._killed = False
-        context = JobContext(job.id, job.kind, job.attempt, self._link)
+        context = JobContext(job.id, job.kind, job.attempt, self._link, memory)
         self.outcome: asyncio.Task[Outcome] = asyncio.create_task(
             self._run(kind, context, payload), name=f"job {job.id}"
         )

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from tidings.domain import strictjson
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
+from tidings.domain.job import EXTERNAL, Rate
 from tidings.jobs.context import JobContext
 
 JobFunction = Callable[[JobContext, Any], Any]
@@ -25,10 +26,11 @@ _F = TypeVar("_F", bound=JobFunction)
 
 DEFAULT_ATTEMPTS = 3
 ATTEMPTS_KEYWORD = "x-tidings-attempts"
+RATE_MAX_SECONDS = 86_400
 _MOST_ATTEMPTS = 100
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*(\.[a-zA-Z0-9_-]+)*")
 _NAME_MAX = 100
-_RESERVED = frozenset({"external"})
+_RESERVED = frozenset({EXTERNAL})
 _FAULTS_SHOWN = 20
 _PATH_MAX = 200
 
@@ -40,7 +42,7 @@ class KindError(TypeError):
 @dataclass(frozen=True, slots=True)
 class Kind:
     """``timeout`` is in seconds for one attempt, None for the worker's own; ``concurrency`` is how many of
-    the kind one worker runs at once, None for as many as it can.
+    the kind one worker runs at once, None for as many as it can; ``rate`` is for all workers together.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Kind:
     attempts: int = DEFAULT_ATTEMPTS
     timeout: float | None = None
     concurrency: int | None = None
+    rate: Rate | None = None
 
     @property
     def plain(self) -> bool:
@@ -125,11 +128,14 @@ class Registry:
         attempts: int = DEFAULT_ATTEMPTS,
         timeout: float | None = None,
         concurrency: int | None = None,
+        rate: tuple[int, float] | None = None,
     ) -> Callable[[_F], _F]:
         """Make the function a kind of this registry. See ``job``."""
+        pace = None if rate is None else Rate(*rate)
 
         def register(function: _F) -> _F:
-            self.add(Kind(name, function, payload_model(function), attempts, timeout, concurrency))
+            model = payload_model(function)
+            self.add(Kind(name, function, model, attempts, timeout, concurrency, pace))
             return function
 
         return register
@@ -145,16 +151,18 @@ def job(
     attempts: int = DEFAULT_ATTEMPTS,
     timeout: float | None = None,
     concurrency: int | None = None,
+    rate: tuple[int, float] | None = None,
 ) -> Callable[[_F], _F]:
     """Make a function a kind of job: async, or plain, which then runs in a process of its own.
 
     It takes a ``JobContext`` and a pydantic model, and returns a JSON value. An attempt may take ``timeout``
-    seconds; at most ``concurrency`` of the kind run at once in one worker. The function itself is unchanged.
+    seconds; at most ``concurrency`` of the kind run at once in one worker. ``rate=(100, 60.0)`` lets all workers
+    together start no more than 100 attempts in any 60 seconds; the others wait. The function itself is unchanged.
 
     Raises:
         KindError: the name, the signature or a value is not as it should be.
     """
-    return REGISTRY.job(name, attempts=attempts, timeout=timeout, concurrency=concurrency)
+    return REGISTRY.job(name, attempts=attempts, timeout=timeout, concurrency=concurrency, rate=rate)
 
 
 def payload_model(function: JobFunction) -> type[BaseModel]:
@@ -194,6 +202,8 @@ def _check(kind: Kind) -> None:
         raise KindError(f"{kind.name}: timeout is in seconds, above 0")
     if kind.concurrency is not None and kind.concurrency < 1:
         raise KindError(f"{kind.name}: concurrency is at least 1")
+    if kind.rate is not None and not (kind.rate.starts >= 1 and 0 < kind.rate.seconds <= RATE_MAX_SECONDS):
+        raise KindError(f"{kind.name}: rate is (starts, seconds), at least 1 in at most {RATE_MAX_SECONDS} s")
     if kind.plain and ("<locals>" in kind.target or kind.module == "__main__"):
         raise KindError(
             f"{kind.name}: {kind.target} runs in another process, which has to import it: "

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from tidings.jobs.context import JobFailed, JobStopped
+from tidings.jobs.children import Wish
+from tidings.jobs.context import JobFailed, JobStopped, JobWaits
 
 RESULT_MAX_BYTES = 1024 * 1024
 """Of a result as compact JSON: it is kept in the job's row and sent whenever the job is asked for."""
@@ -45,7 +46,18 @@ class Lost:
     detail: str
 
 
-Outcome = Done | Failed | Stopped | Lost
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """It goes on when its children are over. ``wishes`` are those that are still to be made.
+
+    While they run, progress goes from where it is to ``until``.
+    """
+
+    wishes: tuple[Wish, ...] = ()
+    until: float = 1.0
+
+
+Outcome = Done | Failed | Stopped | Lost | Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class HandedBack:
     """Its worker is going away; another one is to begin it anew."""
 
 
-Verdict = Done | Failed | Cancelled | HandedBack
+Verdict = Done | Failed | Cancelled | HandedBack | Waits
 
 TIMED_OUT = Failed("TIMEOUT", "The job ran for too long")
 WORKER_LOST = Failed("WORKER_LOST", "The worker that ran the job was lost")
@@ -77,8 +89,10 @@ def done(result: object) -> Done:
     return Done(orjson.loads(text))
 
 
-def fallen(fault: BaseException) -> Failed | Stopped:
+def fallen(fault: BaseException) -> Failed | Stopped | Waits:
     """What an exception that left a job's code means. Its text is shown only if it was raised to be."""
+    if isinstance(fault, JobWaits):
+        return Waits(fault.wishes, fault.until)
     if isinstance(fault, JobStopped):
         return Stopped()
     if isinstance(fault, JobFailed):

@@ -10,30 +10,35 @@ from typing import Any
 
 import orjson
 
+from tidings.jobs.children import Wish
 from tidings.jobs.context import Stop
-from tidings.jobs.outcome import Done, Failed, Stopped
+from tidings.jobs.outcome import Done, Failed, Stopped, Waits
 
 _LENGTH = struct.Struct(">I")
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """To a new child: where to find modules, which to import before the first job, and what is worth a line."""
+    """To a new child: where to find modules, which to import before the first job, what is worth a line, and
+    a directory for files that are handed over.
+    """
 
     path: list[str]
     log_level: int
     modules: list[str]
+    scratch: str
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """To an idle child: one attempt of ``target``, which is ``module:name``."""
+    """To an idle child: one attempt of ``target``, which is ``module:name``. ``memory`` is ``Memory`` as JSON."""
 
     job_id: str
     kind: str
     attempt: int
     target: str
     payload: dict[str, Any]
+    memory: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,25 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Attach:
+    """From a child, which waits for ``Attached``: the file at ``path`` is an artifact of the job."""
+
+    name: str
+    path: str
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """To a waiting child: the artifact is stored; or not, and then ``code`` says why, or ``stopped``."""
+
+    code: str | None = None
+    message: str = ""
+    retry: bool = True
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Line:
     """From a child: a line for the log, which the parent writes. ``level`` is the standard library's number."""
 
@@ -67,9 +91,10 @@ class Line:
     fields: dict[str, Any]
 
 
-Message = Setup | Run | StopNow | Ready | Report | Line | Done | Failed | Stopped
+Message = Setup | Run | StopNow | Attached | Ready | Report | Attach | Line | Done | Failed | Stopped | Waits
 _TYPES: dict[str, type[Message]] = {
-    each.__name__: each for each in (Setup, Run, StopNow, Ready, Report, Line, Done, Failed, Stopped)
+    each.__name__: each
+    for each in (Setup, Run, StopNow, Attached, Ready, Report, Attach, Line, Done, Failed, Stopped, Waits)
 }
 
 
@@ -96,5 +121,11 @@ class Frames:
                 break
             name, fields = orjson.loads(self._unread[_LENGTH.size : end])
             del self._unread[:end]
-            messages.append(_TYPES[name](**fields))
+            messages.append(_message(name, fields))
         return messages
+
+
+def _message(name: str, fields: dict[str, Any]) -> Message:
+    if name == Waits.__name__:
+        return Waits(tuple(Wish(**wish) for wish in fields["wishes"]), fields["until"])
+    return _TYPES[name](**fields)

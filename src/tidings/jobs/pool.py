@@ -7,19 +7,34 @@ as ``Lost`` and is replaced. The pool sets no time limits: its caller asks and k
 
 import asyncio
 import logging
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import structlog
 
-from tidings.jobs.context import Stop
-from tidings.jobs.execution import Execution, OnReport
-from tidings.jobs.outcome import Done, Failed, Lost, Outcome, Stopped
-from tidings.jobs.pipe import Frames, Line, Message, Ready, Report, Run, Setup, StopNow, encode
+from tidings.jobs.context import JobFailed, JobStopped, Stop
+from tidings.jobs.execution import Desk, Execution
+from tidings.jobs.outcome import FAILED, FAILED_MESSAGE, Done, Failed, Lost, Outcome, Stopped, Waits
+from tidings.jobs.pipe import (
+    Attach,
+    Attached,
+    Frames,
+    Line,
+    Message,
+    Ready,
+    Report,
+    Run,
+    Setup,
+    StopNow,
+    encode,
+)
 
 EXIT_SECONDS = 1.0
 """How long a child whose pipe is closed may take to end by itself."""
@@ -43,14 +58,14 @@ class Pool:
         for _ in range(self._size):
             self._idle.append(await self._spawn())
 
-    async def begin(self, run: Run, on_report: OnReport) -> Execution:
+    async def begin(self, run: Run, desk: Desk) -> Execution:
         """Begin an attempt in an idle process, or a new one if there is none.
 
         Raises:
             OSError: no process can be started.
         """
         child = self._idle.pop() if self._idle else await self._spawn()
-        return child.begin(run, on_report)
+        return child.begin(run, desk)
 
     async def close(self) -> None:
         """End every process, idle or not; return when they are gone."""
@@ -94,7 +109,7 @@ class Pool:
             lambda: _Child(process, self), sock=ours
         )
         self._children.add(child)
-        child.send(Setup(sys.path, logging.getLogger().getEffectiveLevel(), self._modules))
+        child.send(Setup(sys.path, logging.getLogger().getEffectiveLevel(), self._modules, child.scratch))
         return child
 
     async def _replace(self) -> None:
@@ -127,6 +142,7 @@ class _Child(asyncio.Protocol):
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
         self._attempt: _Attempt | None = None
+        self.scratch = tempfile.mkdtemp(prefix="tidings-")
         self.was_ready = False
         self.buried: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -134,8 +150,8 @@ class _Child(asyncio.Protocol):
     def pid(self) -> int:
         return self._process.pid
 
-    def begin(self, run: Run, on_report: OnReport) -> "_Attempt":
-        self._attempt = _Attempt(self, run, on_report)
+    def begin(self, run: Run, desk: Desk) -> "_Attempt":
+        self._attempt = _Attempt(self, run, desk)
         self.send(run)
         return self._attempt
 
@@ -155,12 +171,14 @@ class _Child(asyncio.Protocol):
             self._transport.close()
 
     def wait(self) -> int:
-        """Its exit code. Blocks."""
+        """Its exit code, once what it left is gone too. Blocks."""
         try:
             return self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.wait()
+        finally:
+            shutil.rmtree(self.scratch, ignore_errors=True)
 
     def ended(self, code: int) -> None:
         self.buried.set_result(None)
@@ -183,13 +201,16 @@ class _Child(asyncio.Protocol):
         attempt = self._attempt
         if isinstance(message, Report):
             if attempt is not None:
-                attempt.on_report(message.fraction, message.message, message.stage)
+                attempt.desk.report(message.fraction, message.message, message.stage)
+        elif isinstance(message, Attach):
+            if attempt is not None:
+                attempt.attach(message)
         elif isinstance(message, Line):
             _write(message, None if attempt is None else attempt.run)
         elif isinstance(message, Ready):
             self.was_ready = True
             self._pool.ready(self)
-        elif isinstance(message, Done | Failed | Stopped) and attempt is not None:
+        elif isinstance(message, Done | Failed | Stopped | Waits) and attempt is not None:
             self._attempt = None
             self._pool.freed(self)
             attempt.outcome.set_result(message)
@@ -198,11 +219,17 @@ class _Child(asyncio.Protocol):
 class _Attempt:
     """``Execution`` in a child."""
 
-    def __init__(self, child: _Child, run: Run, on_report: OnReport) -> None:
+    def __init__(self, child: _Child, run: Run, desk: Desk) -> None:
         self._child = child
         self.run = run
-        self.on_report = on_report
+        self.desk = desk
+        self._storing: asyncio.Task[None] | None = None
         self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.outcome.add_done_callback(self._give_up)
+
+    def attach(self, attach: Attach) -> None:
+        """Store what the child hands over; it waits for the answer, so there is one at a time."""
+        self._storing = asyncio.create_task(self._store(attach))
 
     def ask(self, why: Stop) -> None:
         if not self.outcome.done():
@@ -211,6 +238,26 @@ class _Attempt:
     def kill(self) -> None:
         if not self.outcome.done():
             self._child.kill()
+
+    def _give_up(self, _: asyncio.Future[Outcome]) -> None:
+        """The child is gone: nobody waits for an answer."""
+        if self._storing is not None:
+            self._storing.cancel()
+
+    async def _store(self, attach: Attach) -> None:
+        self._child.send(await self._stored(attach))
+
+    async def _stored(self, attach: Attach) -> Attached:
+        try:
+            await self.desk.attach(attach.name, Path(attach.path), attach.media_type)
+        except JobFailed as refused:
+            return Attached(refused.code, refused.message, refused.retry)
+        except JobStopped:
+            return Attached(stopped=True)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the child waits for an answer
+            _log.error("an artifact could not be stored", jobId=self.run.job_id, exc_info=fault)
+            return Attached(FAILED, FAILED_MESSAGE)
+        return Attached()
 
 
 def _start(theirs: socket.socket) -> subprocess.Popen[bytes]:

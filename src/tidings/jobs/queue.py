@@ -5,6 +5,7 @@ what: an attempt that failed is followed by another after a while, until the att
 work on a transaction of the caller's, who kicks the relay after the commit.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -105,7 +106,8 @@ async def claim(
         claimed += taken
         if len(taken) < bite:
             break
-    await tell(tx, ((stored.job, JobEventType.STARTED, None) for stored in claimed), now)
+    begun = (stored.job for stored in claimed if stored.waiting_since is None)
+    await tell(tx, ((job, JobEventType.STARTED, None) for job in begun), now)
     return claimed
 
 
@@ -134,10 +136,12 @@ async def settle(
 
 def count(taken: Iterable[tuple[Ended, Job]]) -> None:
     """Count what ``settle`` did, once it is committed."""
+    taken = list(taken)
+    ends = Counter((job.kind, job.status.value) for _, job in taken if job.status.finished)
+    for labels, number in ends.items():
+        metrics.jobs_finished.labels(*labels).inc(number)
     for one, job in taken:
-        if job.status.finished:
-            metrics.jobs_finished.labels(job.kind, job.status.value).inc()
-        elif isinstance(one.verdict, Failed):
+        if not job.status.finished and isinstance(one.verdict, Failed):
             metrics.jobs_retried.labels(job.kind, one.verdict.code).inc()
 
 

@@ -1,6 +1,6 @@
 """The reaper: finds jobs whose worker has let its lease run out, and sees to it that each still gets an end.
 
-Every process that runs jobs has one; which of them comes first does not matter.
+Every process has one, whether or not it runs jobs; which of them comes first does not matter.
 """
 
 import asyncio

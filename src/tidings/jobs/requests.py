@@ -5,18 +5,18 @@ section 3). Nothing is run here.
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tidings import metrics
 from tidings.delivery.relay import Relay
+from tidings.domain.clock import milliseconds
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import is_id, new_id
-from tidings.domain.job import Job, JobEventType, JobPriority, JobStatus
+from tidings.domain.job import EXTERNAL, Job, JobEventType, JobPriority, JobStatus
 from tidings.domain.people import Principal
-from tidings.jobs import queue
+from tidings.jobs import family, queue
 from tidings.jobs.context import shown
 from tidings.jobs.kinds import ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS, Registry
 from tidings.jobs.queue import CANCELLED_MESSAGE, Clock
@@ -67,26 +67,32 @@ class Jobs:
         kind: str,
         payload: dict[str, Any],
         priority: JobPriority = JobPriority.STANDARD,
+        delay_seconds: float = 0.0,
     ) -> Job:
         """Store a job and its ``queued`` event in the caller's transaction; then ``committed``.
+
+        It is not begun before ``delay_seconds`` are over. External jobs are ``External.submit``'s.
 
         Raises:
             TidingsError: UNKNOWN_KIND, nobody ever registered it; VALIDATION_FAILED.
         """
+        if kind == EXTERNAL:
+            raise TidingsError(ErrorCode.UNKNOWN_KIND, detail="an external job has no code here")
         attempts = await self._attempts(tx, kind)
         known = self._registry.get(kind)
         if known is not None:
             known.parse(payload)
         now = self._clock()
-        job = _new(principal, kind, payload, priority, attempts, now)
-        await jobs.insert(tx, [StoredJob(job, run_at=now)])
+        job = new_job(principal, kind, payload, priority, attempts, now)
+        due = milliseconds(now + timedelta(seconds=delay_seconds))
+        await jobs.insert(tx, [StoredJob(job, run_at=due)])
         await queue.tell(tx, [(job, JobEventType.QUEUED, None)], now)
         return job
 
     def committed(self) -> None:
         """What was submitted is committed: have it told of, and begun, at once."""
+        self._wake()  # first: the job's start is what its user waits for
         self._relay.kick()
-        self._wake()
 
     async def get(self, principal: Principal, job_id: str) -> Job:
         """The user's own job.
@@ -130,18 +136,20 @@ class Jobs:
         """
         now = self._clock()
         async with self._database.write() as tx:
-            await _own(tx, principal, job_id)
+            await family.hold(tx, [await _own(tx, principal, job_id)])
             stored = await jobs.cancel(tx, principal.tenant_id, principal.user_id, job_id, now)
             if stored is None:
                 raise TidingsError(ErrorCode.CONFLICT, "The job is over")
-            ended = stored.job.status.finished
-            if ended:
+            if stored.job.status.finished:
                 await queue.tell(tx, [(stored.job, JobEventType.CANCELLED, CANCELLED_MESSAGE)], now)
-        if ended:
-            metrics.jobs_finished.labels(stored.job.kind, stored.job.status.value).inc()
-            self._relay.kick()
-        else:
-            self._cancel_hint(job_id)
+            family_too, due = await family.cancelled(tx, stored.job, now)
+        self._relay.kick()
+        family.count_cancelled([stored, *family_too])
+        for one in (stored, *family_too):
+            if not one.job.status.finished:
+                self._cancel_hint(one.job.id)
+        if due:
+            self._wake()
         return stored.job
 
     async def retry(self, principal: Principal, job_id: str) -> Job:
@@ -190,7 +198,7 @@ async def _own(tx: AsyncConnection, principal: Principal, job_id: str) -> Job:
     return stored.job
 
 
-def _new(
+def new_job(
     principal: Principal,
     kind: str,
     payload: dict[str, Any],
@@ -198,6 +206,7 @@ def _new(
     attempts: int,
     now: datetime,
 ) -> Job:
+    """A job of the principal's, queued."""
     return Job(
         id=new_id(),
         tenant_id=principal.tenant_id,

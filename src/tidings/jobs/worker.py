@@ -7,28 +7,36 @@ with itself. Running code is ``attempt``'s, the rules of the queue are ``queue``
 
 import asyncio
 import heapq
+import math
 import os
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import structlog
+from prometheus_client import Histogram
 
 from tidings import metrics
+from tidings.artifacts.base import Source
 from tidings.delivery import progress
 from tidings.delivery.relay import Relay
 from tidings.domain.job import Job, JobEventType, JobStatus, event_of
-from tidings.jobs import queue
+from tidings.jobs import family, queue
+from tidings.jobs.artifacts import Artifacts
 from tidings.jobs.attempt import Attempt, Patience
+from tidings.jobs.children import Memory
 from tidings.jobs.context import Stop
 from tidings.jobs.execution import Execution, TaskExecution
 from tidings.jobs.kinds import Registry
 from tidings.jobs.outcome import Failed
+from tidings.jobs.pace import Pace
 from tidings.jobs.pipe import Run
 from tidings.jobs.pool import Pool
-from tidings.jobs.queue import Clock, Ended
+from tidings.jobs.queue import Ended
 from tidings.store import jobs as job_rows
 from tidings.store import lease
 from tidings.store.database import Database
@@ -43,6 +51,8 @@ PROCESSES = 4
 """How many are started beforehand, or one a processor; more come as they are needed, and stay."""
 RETRY_SECONDS = 0.5
 """How long to wait after the database failed us."""
+BITE = 128
+"""The most jobs that one turn claims: while it writes, those of the turn before it run."""
 CLEAR_UP_SECONDS = 1.0
 """How long async code that ends with its worker may take for it."""
 HAND_BACK_SECONDS = 3.0
@@ -63,18 +73,29 @@ class Limits:
     grace: float = 5.0
 
 
+class _Gauges(NamedTuple):
+    """What is measured of a kind's jobs. Finding it by its label takes longer than measuring."""
+
+    wait: Histogram
+    run: Histogram
+
+
 class Worker:
-    """Runs the registry's kinds. ``worker_id`` is its own, never used by a worker before it."""
+    """Runs the registry's kinds. ``worker_id`` is its own, never used by a worker before it.
+
+    ``due`` is called when jobs were queued that any worker may run.
+    """
 
     def __init__(
         self,
         database: Database,
         relay: Relay,
         registry: Registry,
+        artifacts: Artifacts,
         worker_id: str,
         limits: Limits,
         *,
-        clock: Clock = queue.utc_now,
+        due: Callable[[], None],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._database = database
@@ -82,7 +103,8 @@ class Worker:
         self._registry = registry
         self._id = worker_id
         self._limits = limits
-        self._clock = clock
+        self._artifacts = artifacts
+        self._due = due
         self._chance = chance
         self._patience = Patience(limits.timeout, limits.grace)
         self._log = _log.bind(workerId=worker_id)
@@ -100,6 +122,9 @@ class Worker:
         self._ended: list[Ended] = []
         self._news: set[Attempt] = set()
         self._alarms: list[float] = []  # when a job that failed is due again; a heap of the loop's times
+        self._pace = Pace(registry)
+        self._paced_until = math.inf  # when a kind whose rate is used up may start a job again
+        self._measured: dict[str, _Gauges] = {}
         self._held_from = 0.0  # since when, at least, every lease is counted
 
     async def run(self) -> None:
@@ -111,7 +136,7 @@ class Worker:
         self._stopped.clear()
         try:
             async with self._database.write() as tx:
-                await queue.register(tx, self._registry, self._clock())
+                await queue.register(tx, self._registry, queue.utc_now())
             if any(kind.plain for kind in self._registry):
                 await self._pool.start()
             self._wanted.set()
@@ -152,7 +177,7 @@ class Worker:
 
     async def _wait(self) -> None:
         """Until it is time for a turn."""
-        times = [_time() + POLL_SECONDS, *self._alarms[:1]]
+        times = [_time() + POLL_SECONDS, self._paced_until, *self._alarms[:1]]
         if self._attempts:
             times.append(self._keep_at())
         with suppress(TimeoutError):
@@ -174,42 +199,58 @@ class Worker:
 
     async def _serve(self) -> None:
         """Settle what has ended, and claim what can begin."""
-        now, time = self._clock(), _time()
+        now, time = queue.utc_now(), _time()
         while self._alarms and self._alarms[0] <= time:
             heapq.heappop(self._alarms)
         ended = tuple(self._ended)
-        free = 0 if self._draining else self._limits.concurrency - len(self._slots)
+        free = 0 if self._draining else min(BITE, self._limits.concurrency - len(self._slots))
         if not ended and free <= 0:
             return
         async with self._database.write() as tx:
-            settled = await queue.settle(tx, self._id, ended, now)
-            claimed = await queue.claim(tx, self._id, self._room(free), free, now, self._limits.lease)
-        if settled or claimed:
+            room = await self._pace.room(tx, self._room(free) if free > 0 else {}, now)
+            settled, due = await family.settle(tx, self._id, ended, now)
+            claimed = await family.claim(tx, self._id, room, free, now, self._limits.lease)
+            await self._pace.note(tx, [one for one in claimed if one.waiting_since is None], now)
+        self._paced_until = math.inf if self._pace.wait is None else time + self._pace.wait
+        if settled or claimed or due:
             self._relay.kick()
+        if due:
+            self._due()
         del self._ended[: len(ended)]
         for one in ended:
             self._drop(one.job)
+        self._note(settled, time)
+        if not self._attempts:
+            self._held_from = time
+        for stored in claimed:
+            self._start(stored)
+        if len(claimed) == BITE:
+            self.wake()  # there may be more, and room for it
+
+    def _note(self, settled: Sequence[tuple[Ended, Job]], time: float) -> None:
+        """Count what was settled, log it, and remember when it is due again."""
         queue.count(settled)
         for one, job in settled:
             _say(self._log, one, job)
             if job.status is JobStatus.QUEUED:
                 heapq.heappush(self._alarms, time + one.wait)
-        if not self._attempts:
-            self._held_from = time
-        for stored in claimed:
-            self._start(stored)
 
     async def _keep(self) -> None:
         """Hold on to what runs, store how far it is, and learn what should run no more."""
         time = _time()
         news, self._news = self._news, set()
         async with self._database.write() as tx:
-            renewed = await lease.renew(tx, self._id, self._clock(), self._limits.lease)
+            renewed = await lease.renew(tx, self._id, queue.utc_now(), self._limits.lease)
             await lease.note(tx, self._id, map(_progress_of, news))
+            children = [(one.job, one.message) for one in news if one.job.parent_id is not None]
+            lifted = bool(children) and await family.lift(tx, children, queue.utc_now())
             # A claim whose commit was not answered: nobody else will run these.
             strays = [
                 await job_rows.get_any(tx, job_id) for job_id in renewed.held.keys() - self._attempts.keys()
             ]
+            found = await family.remember(tx, [stored for stored in strays if stored is not None])
+        if lifted:
+            self._relay.kick()
         if self._unsure:
             self._log.info("the queue can be written again")
         self._held_from, self._unsure = time, False
@@ -218,9 +259,8 @@ class Worker:
                 attempt.ask(Stop.LOST)
             elif attempt.job.id in renewed.cancelled:
                 attempt.ask(Stop.CANCELLED)
-        for stored in strays:
-            if stored is not None:
-                self._start(stored)
+        for stored in found:
+            self._start(stored)
 
     def _keep_at(self) -> float:
         """When the leases are to be renewed, or the progress stored."""
@@ -239,26 +279,38 @@ class Worker:
     def _start(self, stored: StoredJob) -> None:
         job, kind = stored.job, self._registry.get(stored.job.kind)
         assert kind is not None, "only kinds of the registry are claimed"
-        attempt = Attempt(job, kind, self._patience, self._begin, self._progressed)
+        memory = family.memory_of(stored)
+        begin = partial(self._begin, memory)
+        attempt = Attempt(job, kind, self._patience, begin, self._progressed, self._store)
         if self._handing_back:
             attempt.ask(Stop.HANDED_BACK)
         self._attempts[job.id] = attempt
         task = asyncio.create_task(self._attend(attempt))
         self._slots.add(task)
+        metrics.jobs_running.inc()
         task.add_done_callback(self._vacate)
-        if job.started_at is not None and stored.run_at is not None:
+        if job.started_at is not None and stored.run_at is not None and stored.waiting_since is None:
             waited = (job.started_at - stored.run_at).total_seconds()
-            metrics.job_wait_seconds.labels(job.kind).observe(max(0.0, waited))
+            self._gauges(job.kind).wait.observe(max(0.0, waited))
+
+    def _gauges(self, kind: str) -> _Gauges:
+        found = self._measured.get(kind)
+        if found is None:
+            wait, run = metrics.job_wait_seconds.labels(kind), metrics.job_run_seconds.labels(kind)
+            found = self._measured[kind] = _Gauges(wait, run)
+        return found
 
     def _vacate(self, slot: asyncio.Task[None]) -> None:
         self._slots.discard(slot)
+        metrics.jobs_running.dec()
         self.wake()
 
     async def _attend(self, attempt: Attempt) -> None:
         """Run one attempt, and put what became of it where the next turn finds it."""
         job = attempt.job
-        with metrics.jobs_running.track_inprogress(), metrics.job_run_seconds.labels(job.kind).time():
-            verdict = await attempt.run()
+        begun = _time()
+        verdict = await attempt.run()
+        self._gauges(job.kind).run.observe(_time() - begun)
         if verdict is None:
             self._log.warning("job lost to another worker", jobId=job.id, kind=job.kind, attempt=job.attempt)
             self._drop(job)
@@ -272,19 +324,21 @@ class Worker:
             self.wake()
             await attempt.gone()
 
-    async def _begin(self, attempt: Attempt) -> Execution:
+    async def _begin(self, memory: Memory, attempt: Attempt) -> Execution:
         job, kind = attempt.job, attempt.kind
         payload = kind.parse(job.payload)
         if kind.plain:
-            return await self._pool.begin(
-                Run(job.id, job.kind, job.attempt, kind.target, job.payload), attempt.report
-            )
-        return TaskExecution(kind, job, payload, attempt.report)
+            run = Run(job.id, job.kind, job.attempt, kind.target, job.payload, memory.to_json())
+            return await self._pool.begin(run, attempt)
+        return TaskExecution(kind, job, payload, attempt, memory)
+
+    async def _store(self, job: Job, name: str, source: Source, media_type: str) -> None:
+        await self._artifacts.attach(self._id, job, name, source, media_type)
 
     def _progressed(self, attempt: Attempt) -> None:
         """Tell of a report, as long as the job is certainly still ours."""
         if _time() < self._held_from + self._limits.lease:
-            event = event_of(attempt.job, JobEventType.PROGRESS, self._clock(), attempt.message)
+            event = event_of(attempt.job, JobEventType.PROGRESS, queue.utc_now(), attempt.message)
             progress.report(self._relay, attempt.job, event)
             self._news.add(attempt)
 
@@ -319,6 +373,8 @@ def _progress_of(attempt: Attempt) -> lease.Progress:
 
 
 def _say(log: structlog.stdlib.BoundLogger, one: Ended, job: Job) -> None:
+    if job.status is JobStatus.SUCCEEDED:
+        return  # its end is counted, and told to its user; a line for each would cost as much as the job
     log = log.bind(jobId=job.id, kind=job.kind, attempt=job.attempt)
     verdict = one.verdict
     if isinstance(verdict, Failed):

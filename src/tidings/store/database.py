@@ -35,6 +35,11 @@ class Database:
         self._reader = reading_engine(self._writer, pool_size)
         self._sole: set[str] = set()
 
+    @property
+    def shared(self) -> bool:
+        """Whether it is made for several processes; SQLite serves one."""
+        return not self._sqlite
+
     async def start(self) -> None:
         """Connect.
 

@@ -1,5 +1,6 @@
 """A job as a row and back, and what ``jobs`` and ``lease`` both say about rows of that table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -19,6 +20,8 @@ class StoredJob:
 
     ``run_at`` is the earliest start; None: the job is external, no worker of ours starts it. ``lease_owner``
     is the worker that holds it until ``lease_expires_at``; an external job has that deadline and no owner.
+    ``waiting_since`` is set while it waits for its children, and in the run that goes on after that, for which
+    ``children`` are loaded, if somebody asked for them.
     """
 
     job: Job
@@ -31,6 +34,13 @@ class StoredJob:
     idempotency_key: str | None = None
     reporter_token_hash: str | None = None
     report_sequence: int | None = None
+    child_key: str | None = None
+    weight: float | None = None
+    depth: int = 0
+    waiting_since: datetime | None = None
+    waiting_from: float | None = None
+    waiting_until: float | None = None
+    children: tuple["StoredJob", ...] = ()
 
 
 def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
@@ -41,7 +51,7 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         tenant_id=row.tenant_id,
         user_id=row.user_id,
         kind=row.kind,
-        status=JobStatus(row.status),
+        status=_status(row),
         stage=row.stage,
         # SQLite hands a whole number back from RETURNING, whatever the column is.
         progress=float(row.progress),
@@ -52,7 +62,7 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         result=row.result,
         error=error,
         parent_id=row.parent_id,
-        artifacts=tuple(Artifact(one["name"], one["mediaType"], one["bytes"]) for one in row.artifacts),
+        artifacts=artifacts_of(row.artifacts),
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
@@ -68,7 +78,20 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         idempotency_key=row.idempotency_key,
         reporter_token_hash=row.reporter_token_hash,
         report_sequence=row.report_sequence,
+        child_key=row.child_key,
+        weight=row.weight,
+        depth=row.depth,
+        waiting_since=row.waiting_since,
+        waiting_from=row.waiting_from,
+        waiting_until=row.waiting_until,
     )
+
+
+def _status(row: Row[*tuple[Any, ...]]) -> JobStatus:
+    """A job that goes on after a wait has been running all the time, as far as its user can see."""
+    status = JobStatus(row.status)
+    goes_on = status is JobStatus.QUEUED and row.waiting_since is not None
+    return JobStatus.RUNNING if goes_on else status
 
 
 def row_of(stored: StoredJob) -> dict[str, object]:
@@ -91,7 +114,7 @@ def row_of(stored: StoredJob) -> dict[str, object]:
         "error_code": None if job.error is None else job.error.code,
         "error_message": None if job.error is None else job.error.message,
         "parent_id": job.parent_id,
-        "artifacts": [artifact.to_json() for artifact in job.artifacts],
+        "artifacts": artifact_rows(job.artifacts),
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
@@ -103,7 +126,23 @@ def row_of(stored: StoredJob) -> dict[str, object]:
         "idempotency_key": stored.idempotency_key,
         "reporter_token_hash": stored.reporter_token_hash,
         "report_sequence": stored.report_sequence,
+        "child_key": stored.child_key,
+        "weight": stored.weight,
+        "depth": stored.depth,
+        "waiting_since": stored.waiting_since,
+        "waiting_from": stored.waiting_from,
+        "waiting_until": stored.waiting_until,
     }
+
+
+def artifacts_of(rows: Iterable[dict[str, Any]]) -> tuple[Artifact, ...]:
+    """The artifacts in a job's column of that name."""
+    return tuple(Artifact(r["name"], r["mediaType"], r["bytes"], r["key"], r["digest"]) for r in rows)
+
+
+def artifact_rows(artifacts: Iterable[Artifact]) -> list[dict[str, Any]]:
+    """What that column holds: more than users are shown."""
+    return [{**one.to_json(), "key": one.key, "digest": one.digest} for one in artifacts]
 
 
 def locked(*which: ColumnElement[bool]) -> Select[str]:

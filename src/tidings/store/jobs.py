@@ -6,9 +6,21 @@ What workers do with jobs (claim, renew, finish) is in ``lease``.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import BigInteger, ColumnElement, and_, case, delete, func, literal, null, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    literal,
+    null,
+    select,
+    update,
+)
 from sqlalchemy import insert as insert_into
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,6 +69,13 @@ async def get_any(tx: AsyncConnection, job_id: str) -> StoredJob | None:
     return await _one(tx, jobs.c.id == job_id)
 
 
+@crosses_tenants("a reporter names a job; its tenant is what is being asked")
+async def get_locked(tx: AsyncConnection, job_id: str) -> StoredJob | None:
+    """The same, which nobody else changes before the transaction ends."""
+    row = (await tx.execute(select(jobs).where(jobs.c.id == job_id).with_for_update())).one_or_none()
+    return None if row is None else stored_of(row)
+
+
 async def by_key(
     tx: AsyncConnection, tenant: TenantId, user: UserId, idempotency_key: str
 ) -> StoredJob | None:
@@ -93,7 +112,7 @@ async def page(
         .limit(limit + 1)
     )
     if status is not None:
-        query = query.where(jobs.c.status == status.value)
+        query = query.where(_shown == status.value)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
     if cursor is not None:
@@ -135,6 +154,8 @@ async def retry(
 ) -> StoredJob | None:
     """Queue a failed or cancelled job again with ``attempts`` more; None: not there, or neither of them."""
     external = jobs.c.run_at.is_(None)
+    parent = jobs.alias("parent")
+    orphan = exists().where(parent.c.id == jobs.c.parent_id, parent.c.status.not_in(OPEN)).correlate(jobs)
     deadline = literal(milliseconds_of(now), BigInteger) + jobs.c.timeout_seconds * 1000
     statement = (
         update(jobs)
@@ -155,6 +176,8 @@ async def retry(
             max_attempts=jobs.c.attempt + attempts,
             run_at=case((external, null()), else_=literal(now, Moment)),
             lease_expires_at=case((external, deadline)),
+            # A child whose parent is over runs for itself, or its parent would end it.
+            child_key=case((orphan, null()), else_=jobs.c.child_key),
             finished_at=None,
             cancel_requested=False,
         )
@@ -213,6 +236,16 @@ async def purge(tx: AsyncConnection, before: datetime, limit: int) -> list[str]:
     return list((await tx.execute(delete(jobs).where(jobs.c.id.in_(oldest)).returning(jobs.c.id))).scalars())
 
 
+_shown: Final = case(
+    (
+        and_(jobs.c.status == JobStatus.QUEUED.value, jobs.c.waiting_since.is_not(None)),
+        JobStatus.RUNNING.value,
+    ),
+    else_=jobs.c.status,
+)
+"""The status as ``stored_of`` has it."""
+
+
 async def _one(tx: AsyncConnection, which: ColumnElement[bool]) -> StoredJob | None:
     row = (await tx.execute(select(jobs).where(which))).one_or_none()
     return None if row is None else stored_of(row)
@@ -229,6 +262,7 @@ async def _cancel(tx: AsyncConnection, which: ColumnElement[bool], now: datetime
             status=case((held, jobs.c.status), else_=JobStatus.CANCELLED.value),
             finished_at=case((held, null()), else_=literal(now, Moment)),
             lease_expires_at=case((held, jobs.c.lease_expires_at)),
+            waiting_since=case((held, jobs.c.waiting_since)),
             cancel_requested=True,
         )
         .returning(jobs)

@@ -11,18 +11,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Text, and_, bindparam, case, select, update
+import orjson
+from sqlalchemy import ColumnElement, Text, TextClause, bindparam, case, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from tidings.domain.job import Artifact, JobError, JobPriority, JobStatus
+from tidings.domain.job import JobError, JobPriority, JobStatus
+from tidings.domain.strictjson import dumps
 from tidings.store.columns import Moment
-from tidings.store.job_rows import OPEN, StoredJob, locked, stored_of
+from tidings.store.job_rows import StoredJob, locked, stored_of
 from tidings.store.tables import jobs
 from tidings.store.tenancy import crosses_tenants
 from tidings.store.turn import depth, next_in_turn
 
-_FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_expires_at": None}
+_FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_expires_at": None, "waiting_since": None}
 _QUEUED: Final[dict[str, Any]] = {
     "status": JobStatus.QUEUED.value,
     "stage": None,
@@ -44,25 +46,50 @@ _NOTE: Final = (
         message=bindparam("the_message"),
     )
 )
-_SUCCEEDS: Final = bindparam("the_status", type_=Text) == JobStatus.SUCCEEDED.value
-_FINISH: Final = (
-    update(jobs)
-    .where(jobs.c.id == bindparam("the_id"))
-    .values(
-        status=bindparam("the_status"),
-        progress=case((_SUCCEEDS, 1.0), else_=jobs.c.progress),
-        result=bindparam("the_result"),
-        error_code=bindparam("the_code"),
-        error_message=bindparam("the_error"),
-        message=bindparam("the_message"),
-        finished_at=bindparam("the_moment"),
-        **_FREE,
-    )
-)
+_FINISH: Final = """
+WITH news AS ({news}){held}
+UPDATE jobs
+   SET status = news.status, result = news.result, message = news.message,
+       error_code = news.code, error_message = news.error,
+       progress = CASE WHEN news.status = 'succeeded' THEN 1.0 ELSE jobs.progress END,
+       finished_at = :now, lease_owner = NULL, lease_expires_at = NULL, waiting_since = NULL
+  FROM news
+ WHERE jobs.id = news.id AND jobs.attempt = news.attempt AND {owned}
+RETURNING jobs.id, jobs.attempt
+"""
+# A batch is one parameter, because each costs more than all that the database does with it. The words of each
+# database, and on PostgreSQL the lock in the order of the ids, as ``locked`` has it.
+_NEWS: Final = {
+    "sqlite": """
+        SELECT value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'status' AS status,
+               value ->> 'result' AS result, value ->> 'code' AS code, value ->> 'error' AS error,
+               value ->> 'message' AS message
+          FROM json_each(:batch)""",
+    "postgresql": """
+        SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS one(
+            id text, attempt integer, status text, result text, code text, error text, message text)""",
+}
+_HELD: Final = """, held AS MATERIALIZED (
+    SELECT jobs.id FROM jobs WHERE jobs.id IN (SELECT news.id FROM news) AND {owned} ORDER BY jobs.id FOR UPDATE)"""
+_IS_HELD: Final = "jobs.id IN (SELECT held.id FROM held)"
+_OURS: Final = "jobs.lease_owner = :worker"
+_NOBODYS: Final = "jobs.run_at IS NULL AND jobs.status IN ('queued', 'running')"
 _RETRY: Final = (
     update(jobs)
     .where(jobs.c.id == bindparam("the_id"))
     .values(**_QUEUED, run_at=bindparam("the_moment"), message=bindparam("the_message"))
+)
+_WAIT: Final = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("the_id"))
+    .values(
+        **{
+            **_FREE,
+            "waiting_since": bindparam("the_moment"),
+            "waiting_from": jobs.c.progress,
+            "waiting_until": bindparam("the_end"),
+        }
+    )
 )
 
 
@@ -103,6 +130,14 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """An attempt that goes on when the job's children are over; its progress is ``until`` then."""
+
+    lease: Lease
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """How far an attempt has come; ``progress`` is 0 to 1."""
 
@@ -118,14 +153,15 @@ async def claim(
 ) -> list[StoredJob]:
     """Start at most ``limit`` jobs of those kinds, whose turn it is, as ``worker``'s.
 
-    Of several workers that claim at once each gets other jobs.
+    Of several workers that claim at once each gets other jobs. One that has waited for its children goes on
+    where it was, which is no new attempt.
     """
     dialect = tx.dialect.name
     parameters = {
         "kinds": list(kinds),
         "now": now,
         "size": limit,
-        "depth": depth(dialect, limit),
+        "reach": depth(dialect, limit),
         "worker": worker,
         "until": now + timedelta(seconds=lease_seconds),
     }
@@ -169,21 +205,6 @@ async def note(tx: AsyncConnection, worker: str, news: Iterable[Progress]) -> No
         await tx.execute(_NOTE, rows)
 
 
-@crosses_tenants("a lease names one job, and nobody but its worker has it")
-async def add_artifact(tx: AsyncConnection, worker: str, lease: Lease, artifact: Artifact) -> bool:
-    """Add a file to the job's list, in the place of one of that name; False if the lease is lost."""
-    query = select(jobs.c.artifacts).where(
-        jobs.c.id == lease.job_id, jobs.c.attempt == lease.attempt, jobs.c.lease_owner == worker
-    )
-    kept = (await tx.execute(query.with_for_update())).scalar_one_or_none()
-    if kept is None:
-        return False
-    others = [one for one in kept if one["name"] != artifact.name]
-    statement = update(jobs).where(jobs.c.id == lease.job_id)
-    await tx.execute(statement.values(artifacts=[*others, artifact.to_json()]))
-    return True
-
-
 @crosses_tenants("a worker ends the jobs of every tenant in one batch, fenced by its leases")
 async def finish(
     tx: AsyncConnection, worker: str | None, outcomes: Iterable[Outcome], now: datetime
@@ -192,24 +213,14 @@ async def finish(
 
     ``worker`` is None for external jobs, which nobody holds.
     """
-    by_lease = {one.lease: one for one in outcomes}
-    held = await _held(tx, worker, by_lease)
-    rows = [
-        {
-            "the_id": lease.job_id,
-            "the_status": one.status.value,
-            "the_moment": now,
-            "the_result": one.result,
-            "the_code": None if one.error is None else one.error.code,
-            "the_error": None if one.error is None else one.error.message,
-            "the_message": one.message,
-        }
-        for lease, one in by_lease.items()
-        if lease in held
-    ]
-    if rows:
-        await tx.execute(_FINISH, rows)
-    return held
+    batch = [_row(one) for one in outcomes]
+    if not batch:
+        return set()
+    values = {"batch": orjson.dumps(batch).decode(), "now": now}
+    if worker is not None:
+        values["worker"] = worker
+    rows = await tx.execute(_finish(tx.dialect.name, ours=worker is not None), values)
+    return {Lease(job_id, attempt) for job_id, attempt in rows}
 
 
 @crosses_tenants("a worker gives back the jobs of every tenant in one batch, fenced by its leases")
@@ -227,6 +238,24 @@ async def retry_later(tx: AsyncConnection, worker: str, retries: Iterable[Retry]
     ]
     if rows:
         await tx.execute(_RETRY, rows)
+    return held
+
+
+@crosses_tenants("a worker gives back the jobs of every tenant in one batch, fenced by its leases")
+async def wait(tx: AsyncConnection, worker: str, waits: Iterable[Wait], now: datetime) -> set[Lease]:
+    """Let jobs wait for their children, held by nobody; the leases for which it took.
+
+    As with ``retry_later``, not for what is to be cancelled.
+    """
+    by_lease = {one.lease: one for one in waits}
+    held = await _held(tx, worker, by_lease, jobs.c.cancel_requested.is_(False))
+    rows = [
+        {"the_id": lease.job_id, "the_moment": now, "the_end": one.until}
+        for lease, one in by_lease.items()
+        if lease in held
+    ]
+    if rows:
+        await tx.execute(_WAIT, rows)
     return held
 
 
@@ -269,16 +298,17 @@ async def expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Stored
 def _claim(dialect: str) -> ReturningUpdate[*tuple[Any, ...]]:
     """The statement of ``claim``."""
     turn = next_in_turn(dialect)
+    goes_on = jobs.c.waiting_since.is_not(None)
     return (
         update(jobs)
         .where(jobs.c.id.in_(select(turn.c.id)))
         .values(
             status=JobStatus.RUNNING.value,
-            stage=None,
-            progress=0.0,
-            message=None,
-            attempt=jobs.c.attempt + 1,
-            started_at=bindparam("now", type_=Moment),
+            stage=case((goes_on, jobs.c.stage)),
+            progress=case((goes_on, jobs.c.progress), else_=0.0),
+            message=case((goes_on, jobs.c.message)),
+            attempt=jobs.c.attempt + case((goes_on, 0), else_=1),
+            started_at=case((goes_on, jobs.c.started_at), else_=bindparam("now", type_=Moment)),
             lease_owner=bindparam("worker"),
             lease_expires_at=bindparam("until"),
         )
@@ -286,14 +316,38 @@ def _claim(dialect: str) -> ReturningUpdate[*tuple[Any, ...]]:
     )
 
 
+@cache
+def _finish(dialect: str, *, ours: bool) -> TextClause:
+    """The statement of ``finish``."""
+    owned = _OURS if ours else _NOBODYS
+    held = ""
+    if dialect == "sqlite":  # found by its id: the plus takes the index over owners out of the choice
+        owned = f"+{owned}"
+    else:
+        held, owned = _HELD.format(owned=owned), f"{owned} AND {_IS_HELD}"
+    statement = text(_FINISH.format(news=_NEWS[dialect], held=held, owned=owned)).bindparams(
+        bindparam("batch", type_=Text), bindparam("now", type_=Moment)
+    )
+    return statement.bindparams(bindparam("worker", type_=Text)) if ours else statement
+
+
+def _row(one: Outcome) -> dict[str, object]:
+    return {
+        "id": one.lease.job_id,
+        "attempt": one.lease.attempt,
+        "status": one.status.value,
+        "result": None if one.result is None else dumps(one.result).decode(),
+        "code": None if one.error is None else one.error.code,
+        "error": None if one.error is None else one.error.message,
+        "message": one.message,
+    }
+
+
 async def _held(
-    tx: AsyncConnection, worker: str | None, leases: Collection[Lease], *also: ColumnElement[bool]
+    tx: AsyncConnection, worker: str, leases: Collection[Lease], *also: ColumnElement[bool]
 ) -> set[Lease]:
     """Those of ``leases`` that are the worker's own still, locked."""
-    if worker is None:
-        owned = and_(jobs.c.run_at.is_(None), jobs.c.status.in_(OPEN))
-    else:
-        owned = jobs.c.lease_owner == worker
+    owned = jobs.c.lease_owner == worker
     which = locked(jobs.c.id.in_({lease.job_id for lease in leases}), owned, *also)
     rows = await tx.execute(which.add_columns(jobs.c.attempt))
     return {Lease(job_id, attempt) for job_id, attempt in rows}.intersection(leases)

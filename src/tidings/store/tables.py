@@ -152,6 +152,15 @@ jobs: Final = Table(
     Column("idempotency_key", Key),
     Column("reporter_token_hash", Text),
     Column("report_sequence", BigInteger),
+    # A child's place among its parent's, by which the parent finds it again, and its part of their progress.
+    Column("child_key", Key),
+    Column("weight", Float),
+    Column("depth", SmallInteger, nullable=False, server_default="0"),
+    # Since when it waits for its children, its progress then, and where it will be when they are over. Kept
+    # while it goes on, as a sign that this is no new attempt.
+    Column("waiting_since", Moment),
+    Column("waiting_from", Float),
+    Column("waiting_until", Float),
     # A user's jobs, newest first.
     Index("ix_jobs_user", "tenant_id", "user_id", "id"),
     _some(
@@ -171,6 +180,10 @@ jobs: Final = Table(
     _some("ix_jobs_owner", "lease_owner", where="lease_owner IS NOT NULL"),
     _some("ix_jobs_lease", "lease_expires_at", where="lease_expires_at IS NOT NULL"),
     _some("ix_jobs_parent", "parent_id", where="parent_id IS NOT NULL"),
+    # Who waits; the children that are not over; and that a parent has each of its children once.
+    _some("ix_jobs_waiting", "id", where="waiting_since IS NOT NULL"),
+    _some("ix_jobs_brood", "parent_id", where="parent_id IS NOT NULL AND status IN ('queued', 'running')"),
+    _some("uq_jobs_child", "parent_id", "child_key", where="child_key IS NOT NULL", unique=True),
 )
 
 outbox: Final = Table(
@@ -207,7 +220,9 @@ security_events: Final = Table(
     Column("user_agent", Text),
     Column("reason", Text),
     Column("count", Integer, nullable=False),
+    # The log is read a page at a time, the newest first: a tenant's, of one kind, a user's, or all of a kind.
     _some("ix_security_events_tenant", "tenant_id", "id", where="tenant_id IS NOT NULL"),
+    _some("ix_security_events_tenant_event", "tenant_id", "event", "id", where="tenant_id IS NOT NULL"),
     _some("ix_security_events_user", "user_id", "id", where="user_id IS NOT NULL"),
     Index("ix_security_events_event", "event", "id"),
 )
@@ -257,4 +272,32 @@ revocations: Final = Table(
     Column("issued_before", Moment),
     Column("expires_at", Moment, nullable=False),
     Index("ix_revocations_expiry", "expires_at"),
+)
+
+orders: Final = Table(
+    "orders",
+    metadata,
+    Column("seq", Serial, primary_key=True, autoincrement=True),
+    Column("kind", Text, nullable=False),
+    # No foreign keys: an order is carried out, whoever is gone meanwhile.
+    Column("tenant_id", Key),
+    Column("user_id", Key),
+    Column("node_id", Key),
+    Column("created_at", Moment, nullable=False),
+    # Old ones are deleted.
+    Index("ix_orders_created", "created_at"),
+    # A number is never handed out twice, though the table is mostly empty.
+    sqlite_autoincrement=True,
+)
+
+starts: Final = Table(
+    "starts",
+    metadata,
+    # Of kinds that have a rate; for as long as they count.
+    Column("kind", Key, ForeignKey("kinds.kind"), nullable=False),
+    # No foreign key: a start counts, whatever has become of its job.
+    Column("job_id", Key, primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("started_at", Moment, nullable=False),
+    Index("ix_starts_kind", "kind", "started_at"),
 )

@@ -1,10 +1,11 @@
 """Whose turn it is: the order in which queued jobs are claimed, as one SQL expression.
 
-Priority first, then fairness between tenants, then age. A *line* is what one tenant has queued of one kind and
-priority. Lines are found by stepping through the index from tenant to tenant, and each is read from its head,
-so a backlog's length costs nothing. ``load`` is what a tenant would have running once the job has started: the
-tenant with the least comes first, and of equals the one that was served longest ago. So a tenant that has
-nothing running is served next, and with one slot for all they take turns.
+First the one job of each tenant that has nothing running, so that nobody's backlog and nobody's priority keeps
+another tenant waiting; among such tenants the one that was served longest ago. Then priority, then fairness
+between tenants, then age. A *line* is what one tenant has queued of one kind and priority. Lines are found by
+stepping through the index from tenant to tenant, and each is read from its head, so a backlog's length costs
+nothing. ``load`` is what a tenant would have running once the job has started: the tenant with the least comes
+first, and of equals the one that was served longest ago. With one slot for all, tenants take turns.
 """
 
 from typing import Final
@@ -40,11 +41,17 @@ WITH RECURSIVE line(kind, priority, tenant_id) AS (
            (SELECT coalesce(max(jobs.started_at), 0) FROM jobs
              WHERE jobs.started_at IS NOT NULL AND jobs.tenant_id = line.tenant_id) AS served
       FROM line WHERE line.tenant_id IS NOT NULL
-), ready AS (
-    SELECT * FROM waiting
+), due AS (
+    SELECT waiting.*,
+           waiting.running + row_number() OVER (
+               PARTITION BY waiting.tenant_id ORDER BY waiting.priority, waiting.since) AS load
+      FROM waiting
      WHERE waiting.since <= :now
-     ORDER BY waiting.priority, waiting.running, waiting.served, waiting.since
-     LIMIT :depth
+), ready AS (
+    SELECT * FROM due
+     ORDER BY due.load > 1, CASE WHEN due.load = 1 THEN due.served END,
+              due.priority, due.load, due.served, due.since
+     LIMIT :reach
 ), candidate AS (
     SELECT head.id, head.run_at, ready.priority, ready.served,
            ready.running + row_number() OVER (
@@ -54,7 +61,8 @@ WITH RECURSIVE line(kind, priority, tenant_id) AS (
 SELECT jobs.id
   FROM candidate JOIN jobs ON jobs.id = candidate.id
  WHERE jobs.status = 'queued'
- ORDER BY candidate.priority, candidate.load, candidate.served, candidate.run_at, candidate.id
+ ORDER BY candidate.load > 1, CASE WHEN candidate.load = 1 THEN candidate.served END,
+          candidate.priority, candidate.load, candidate.served, candidate.run_at, candidate.id
  LIMIT :size
 """
 
@@ -62,7 +70,7 @@ _HEADS: Final = """
     SELECT jobs.id FROM jobs
      WHERE jobs.status = 'queued' AND jobs.kind = ready.kind AND jobs.priority = ready.priority
        AND jobs.tenant_id = ready.tenant_id AND jobs.run_at <= :now
-     ORDER BY jobs.run_at, jobs.id LIMIT :depth
+     ORDER BY jobs.run_at, jobs.id LIMIT :reach
 """
 
 # The same join, spelled as each database runs it from the outside in.
@@ -76,14 +84,14 @@ _POSTGRES: Final = (
 def next_in_turn(dialect: str) -> CTE:
     """The ids of at most ``:size`` jobs of ``:kinds`` that may run ``:now``, as the expression ``turn``.
 
-    On PostgreSQL their rows are locked, and those that somebody else is claiming are passed over; ``:depth``
+    On PostgreSQL their rows are locked, and those that somebody else is claiming are passed over; ``:reach``
     says among how many of each line to choose (see ``depth``).
     """
     query = text(_SQLITE if dialect == "sqlite" else _POSTGRES).bindparams(
         bindparam("kinds", type_=Text, expanding=True),
         bindparam("now", type_=Moment),
         bindparam("size", type_=Integer),
-        bindparam("depth", type_=Integer),
+        bindparam("reach", type_=Integer),
     )
     return query.columns(jobs.c.id).cte("turn")
 

@@ -23,4 +23,4 @@ def test_every_benchmark_runs_with_the_same_options(monkeypatch: pytest.MonkeyPa
 def test_there_is_each() -> None:
     """What ``make bench`` promises."""
     names = [benchmark.__module__.split(".")[1] for benchmark in bench.BENCHMARKS]
-    assert names == ["fanout", "connect", "recover", "nodes"]
+    assert names == ["fanout", "connect", "recover", "nodes", "jobs"]

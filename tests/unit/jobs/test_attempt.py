@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.job_kinds import KINDS
 from tests.support.job_records import a_job
+from tidings.artifacts.base import Source
+from tidings.domain.job import Job
 from tidings.jobs import attempt as module
 from tidings.jobs.attempt import Attempt, Patience
 from tidings.jobs.context import Stop
@@ -36,6 +38,10 @@ class Puppet:
             self.outcome.set_result(self._ends_when_killed)
 
 
+async def keep_nothing(_job: Job, _name: str, _source: Source, _media_type: str) -> None:
+    """A storage of artifacts that takes everything."""
+
+
 def attempt_at(
     name: str,
     begin: Callable[[Attempt], Awaitable[Execution]],
@@ -44,14 +50,12 @@ def attempt_at(
 ) -> Attempt:
     kind = KINDS.get(name)
     assert kind is not None
-    return Attempt(a_job(name, payload), kind, patience, begin, lambda _: None)
+    return Attempt(a_job(name, payload), kind, patience, begin, lambda _: None, keep_nothing)
 
 
 def as_task(name: str, payload: dict[str, Any] | None = None, patience: Patience = AT_ONCE) -> Attempt:
     async def begin(attempt: Attempt) -> Execution:
-        return TaskExecution(
-            attempt.kind, attempt.job, attempt.kind.parse(attempt.job.payload), attempt.report
-        )
+        return TaskExecution(attempt.kind, attempt.job, attempt.kind.parse(attempt.job.payload), attempt)
 
     return attempt_at(name, begin, patience, payload)
 

@@ -12,7 +12,7 @@ from tidings.jobs.child import Pipe
 from tidings.jobs.context import Stop
 from tidings.jobs.pipe import Frames, Message, Ready, Report, Run, StopNow, encode
 
-RUN = Run("job", "kind", 1, "module:name", {})
+RUN = Run("job", "kind", 1, "module:name", {}, {})
 
 
 @pytest.fixture

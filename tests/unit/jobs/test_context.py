@@ -3,12 +3,25 @@
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidings.jobs.context import JobCancelled, JobContext, JobFailed, JobStopped, JobTimedOut, Stop, shown
+from tidings.artifacts.base import Source
+from tidings.jobs.children import Known, Memory
+from tidings.jobs.context import (
+    ChildFailed,
+    JobCancelled,
+    JobContext,
+    JobFailed,
+    JobStopped,
+    JobTimedOut,
+    JobWaits,
+    Stop,
+    shown,
+)
 
 
 @dataclass
@@ -17,9 +30,13 @@ class FakeLink:
 
     why: Stop | None = None
     reports: list[tuple[float, str | None, str | None]] = field(default_factory=list)
+    artifacts: list[tuple[str, Source, str]] = field(default_factory=list)
 
     def report(self, fraction: float, message: str | None, stage: str | None) -> None:
         self.reports.append((fraction, message, stage))
+
+    async def attach(self, name: str, source: Source, media_type: str) -> None:
+        self.artifacts.append((name, source, media_type))
 
     def stop(self) -> Stop | None:
         return self.why
@@ -125,3 +142,114 @@ def test_kinds_are_light() -> None:
     heavy = ("sqlalchemy", "redis", "fastapi", "uvicorn", "multiprocessing")
     script = f"import sys, tidings; sys.exit([name for name in {heavy} if name in sys.modules] or 0)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+async def test_artifacts_are_handed_on(ctx: JobContext, link: FakeLink, tmp_path: Path) -> None:
+    """Bytes or a file; the media type is the one given, or guessed from the name."""
+    file = tmp_path / "take.bin"
+    file.touch()
+    await ctx.artifact("a.json", b"{}")
+    await ctx.artifact("b", file, "audio/wav; rate=48000")
+    await ctx.artifact("c", b"")
+    assert link.artifacts == [
+        ("a.json", b"{}", "application/json"),
+        ("b", file, "audio/wav; rate=48000"),
+        ("c", b"", "application/octet-stream"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a b", "ä", "a\n", "n" * 101])
+async def test_names_of_artifacts(ctx: JobContext, link: FakeLink, name: str) -> None:
+    """Names: [A-Za-z0-9._-], 1 to 100, no leading dot; anything else is found where it is written."""
+    with pytest.raises(ValueError, match="name"):
+        await ctx.artifact(name, b"")
+    assert link.artifacts == []
+
+
+@pytest.mark.parametrize("media_type", ["text", "text/", "text/plain\r\nX: y", "a/b; c", 'a/b; c="d"'])
+async def test_media_types(ctx: JobContext, media_type: str) -> None:
+    """What could not stand in a header is refused."""
+    with pytest.raises(ValueError, match="media type"):
+        await ctx.artifact("a", b"", media_type)
+
+
+async def test_an_artifact_that_is_no_file(ctx: JobContext, tmp_path: Path) -> None:
+    """A path to nothing is an error of the job's, with its own traceback."""
+    with pytest.raises(FileNotFoundError):
+        await ctx.artifact("a", tmp_path / "missing")
+
+
+async def test_no_artifacts_of_the_cancelled(link: FakeLink) -> None:
+    """Who should end makes no more."""
+    link.why = Stop.CANCELLED
+    with pytest.raises(JobCancelled):
+        await JobContext("id", "kind", 1, link).artifact("a", b"")
+
+
+def with_children(link: FakeLink, *known: Known, progress: float = 0.0) -> JobContext:
+    """A run that goes on after a wait for these."""
+    return JobContext("id", "kind", 1, link, Memory(known, resumed=True, progress=progress))
+
+
+def key_of(ctx: JobContext, name: str) -> str:
+    return ctx.child("kind", {"n": name}, name=name).key
+
+
+def test_children_are_waited_for(ctx: JobContext) -> None:
+    """What is not there yet is wished for, all at once, and the job waits."""
+    wanted = [ctx.child("a", {"n": 1}), ctx.child("b", weight=2, name="bee")]
+    with pytest.raises(JobWaits) as waits:
+        ctx.gather(*wanted, until=0.5)
+    assert [(wish.kind, wish.payload, wish.weight) for wish in waits.value.wishes] == [
+        ("a", {"n": 1}, 1.0),
+        ("b", {}, 2),
+    ]
+    assert waits.value.until == 0.5
+    assert [child.label for child in wanted] == ["a", "bee"]
+
+
+def test_children_that_are_over(ctx: JobContext, link: FakeLink) -> None:
+    """After the wait the same children are asked for, and there they are, in the order asked."""
+    keys = [key_of(ctx, name) for name in ("one", "two")]
+    again = with_children(
+        link, *(Known(key, f"job-{n}", over=True, succeeded=True, result=n) for n, key in enumerate(keys))
+    )
+    one, two = (again.child("kind", {"n": name}, name=name) for name in ("one", "two"))
+    assert again.gather(two, one) == [1, 0]
+    assert again.gather() == []
+
+
+def test_a_child_that_failed(ctx: JobContext, link: FakeLink) -> None:
+    """It is raised, or given in place of a result to who wants to see for itself."""
+    failed = Known(key_of(ctx, "one"), "job-1", over=True, succeeded=False, code="NOPE", message="No")
+    again = with_children(link, failed)
+    child = again.child("kind", {"n": "one"}, name="one")
+    with pytest.raises(ChildFailed) as raised:
+        again.gather(child)
+    assert (raised.value.label, raised.value.job_id, raised.value.error_code) == ("one", "job-1", "NOPE")
+    assert (raised.value.code, raised.value.message, raised.value.retry) == ("CHILD_FAILED", "one: No", False)
+    (given,) = again.gather(child, failures=True)
+    assert isinstance(given, ChildFailed)
+
+
+def test_what_was_told_before_the_wait(link: FakeLink) -> None:
+    """Progress that was told before is not told again; from there on everything is, back and forth."""
+    ctx = with_children(link, progress=0.5)
+    for fraction in (0.1, 0.4, 0.5, 0.3):
+        ctx.progress(fraction)
+    assert [fraction for fraction, _, _ in link.reports] == [0.5, 0.3]
+
+
+def test_a_cancelled_parent_does_not_wait(link: FakeLink) -> None:
+    """Who should end is told so instead of being put to sleep."""
+    link.why = Stop.CANCELLED
+    ctx = JobContext("id", "kind", 1, link)
+    with pytest.raises(JobCancelled):
+        ctx.gather(ctx.child("a"))
+
+
+@pytest.mark.parametrize("until", [-0.1, 1.1, float("nan")])
+def test_until_is_a_fraction(ctx: JobContext, until: float) -> None:
+    """Like progress itself."""
+    with pytest.raises(ValueError, match="fraction"):
+        ctx.gather(until=until)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tidings.artifacts.base import Source
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.jobs import demo
 from tidings.jobs.context import JobContext, JobFailed, Stop
@@ -20,6 +21,9 @@ class Told:
 
     def report(self, fraction: float, message: str | None, stage: str | None) -> None:
         self.messages.append((fraction, message))
+
+    async def attach(self, name: str, source: Source, media_type: str) -> None:
+        raise AssertionError("it makes nothing")
 
     def stop(self) -> Stop | None:
         return None

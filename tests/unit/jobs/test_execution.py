@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.desks import FakeDesk
 from tests.support.job_kinds import KINDS, Nothing
 from tests.support.job_records import a_job
 from tidings.jobs.context import JobContext, Stop
@@ -13,21 +14,18 @@ from tidings.jobs.kinds import Kind
 from tidings.jobs.outcome import Done, Failed, Outcome, Stopped
 
 
-def begin(
-    name: str, payload: dict[str, Any] | None = None, reports: list[float] | None = None
-) -> TaskExecution:
+def begin(name: str, payload: dict[str, Any] | None = None, desk: FakeDesk | None = None) -> TaskExecution:
     kind = KINDS.get(name)
     assert kind is not None
     job = a_job(name, payload)
-    kept = [] if reports is None else reports
-    return TaskExecution(kind, job, kind.parse(job.payload), lambda fraction, *_: kept.append(fraction))
+    return TaskExecution(kind, job, kind.parse(job.payload), desk or FakeDesk())
 
 
 async def test_it_ends_with_its_result() -> None:
     """What the function returns is the outcome; what it reports is heard."""
-    reports: list[float] = []
-    assert await begin("test.count", {"count": 2}, reports).outcome == Done(None)
-    assert reports == [0.5, 1.0]
+    desk = FakeDesk()
+    assert await begin("test.count", {"count": 2}, desk).outcome == Done(None)
+    assert desk.fractions == [0.5, 1.0]
 
 
 async def test_asked_it_hears_of_it_at_its_next_report() -> None:
@@ -63,6 +61,6 @@ async def test_cancelled_from_within() -> None:
         raise asyncio.CancelledError
 
     kind = Kind("test.self", cancel_oneself, Nothing)
-    outcome: Outcome = await TaskExecution(kind, a_job("test.self"), Nothing(), lambda *_: None).outcome
+    outcome: Outcome = await TaskExecution(kind, a_job("test.self"), Nothing(), FakeDesk()).outcome
     assert isinstance(outcome, Failed)
     assert "from within" in (outcome.detail or "")

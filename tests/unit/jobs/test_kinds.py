@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tidings import job
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
+from tidings.domain.job import Rate
 from tidings.jobs import kinds
 from tidings.jobs.context import JobContext
 from tidings.jobs.kinds import Kind, KindError, Registry, payload_model
@@ -97,6 +98,20 @@ def test_values_out_of_range(values: dict[str, Any]) -> None:
     """So is a number that makes no sense."""
     with pytest.raises(KindError, match=next(iter(values))):
         Registry().job("a", **values)(build)
+
+
+@pytest.mark.parametrize("rate", [(0, 1.0), (1, 0.0), (1, -1.0), (1, float("nan")), (1, 86_401.0)])
+def test_no_rates(rate: tuple[int, float]) -> None:
+    """A rate is of at least one start, in a time of which starts are remembered."""
+    with pytest.raises(KindError, match="rate"):
+        Registry().job("a", rate=rate)(build)
+
+
+def test_rate() -> None:
+    """ "per-kind attempts, timeout, concurrency and rate": so many starts in so many seconds."""
+    registry = Registry()
+    registry.job("a", rate=(100, 60.0))(build)
+    assert [kind.rate for kind in registry] == [Rate(100, 60.0)]
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), float("nan"), -1.0])

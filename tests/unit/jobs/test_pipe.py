@@ -3,14 +3,30 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidings.jobs.children import NOTHING, Wish
 from tidings.jobs.context import Stop
-from tidings.jobs.outcome import Done, Failed, Stopped
-from tidings.jobs.pipe import Frames, Line, Message, Ready, Report, Run, Setup, StopNow, encode
+from tidings.jobs.outcome import Done, Failed, Stopped, Waits
+from tidings.jobs.pipe import (
+    Attach,
+    Attached,
+    Frames,
+    Line,
+    Message,
+    Ready,
+    Report,
+    Run,
+    Setup,
+    StopNow,
+    encode,
+)
 
 MESSAGES: list[Message] = [
-    Setup(["/a", ""], 20, ["tests.support.job_kinds"]),
-    Run("id", "kind", 1, "module:name", {"deep": [{"ü": None}], "big": 2**53}),
+    Setup(["/a", ""], 20, ["tests.support.job_kinds"], "/tmp/x"),
+    Run("id", "kind", 1, "module:name", {"deep": [{"ü": None}], "big": 2**53}, NOTHING.to_json()),
     StopNow(Stop.CANCELLED),
+    Attach("a.wav", "/tmp/x/y", "audio/wav"),
+    Attached("TOO_LARGE", "too large", retry=False),
+    Waits((Wish("#0:abc", "kind", {"a": [1]}, 2.0),), 0.5),
     Ready(),
     Report(0.5, None, "stage"),
     Line(30, "logger", "event", {"a": 1}),

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import pytest
 import uvloop
 from structlog.testing import capture_logs
 
+from tests.support.desks import FakeDesk
+from tests.support.family_kinds import NOTES
 from tests.support.job_kinds import KINDS
 from tests.support.processes import running, wait_until
-from tidings.jobs.context import Stop
+from tidings.jobs.children import NOTHING
+from tidings.jobs.context import JobFailed, JobStopped, Stop
 from tidings.jobs.execution import Execution
-from tidings.jobs.outcome import Done, Failed, Lost, Outcome, Stopped
+from tidings.jobs.outcome import Done, Failed, Lost, Outcome, Stopped, Waits
 from tidings.jobs.pipe import Run
 from tidings.jobs.pool import Pool
 
@@ -38,13 +42,12 @@ class Tried:
     """An attempt in a pool, with what it reported."""
 
     def __init__(self) -> None:
-        self.reports: list[Report] = []
-        self.reported = asyncio.Event()
+        self.desk = FakeDesk()
         self.execution: Execution | None = None
 
-    def on_report(self, fraction: float, message: str | None, stage: str | None) -> None:
-        self.reports.append((fraction, message, stage))
-        self.reported.set()
+    @property
+    def reports(self) -> list[Report]:
+        return self.desk.reports
 
     async def end(self) -> Outcome:
         assert self.execution is not None
@@ -55,7 +58,7 @@ class Tried:
         """Its execution, once it has reported."""
         assert self.execution is not None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await self.reported.wait()
+            await self.desk.reported.wait()
         return self.execution
 
 
@@ -63,8 +66,8 @@ async def begin(pool: Pool, name: str, payload: dict[str, Any] | None = None, at
     kind = KINDS.get(name)
     assert kind is not None
     tried = Tried()
-    run = Run("job", name, attempt, kind.target, payload or {})
-    tried.execution = await pool.begin(run, tried.on_report)
+    run = Run("job", name, attempt, kind.target, payload or {}, NOTHING.to_json())
+    tried.execution = await pool.begin(run, tried.desk)
     return tried
 
 
@@ -121,7 +124,7 @@ async def test_a_result_that_is_none(pool: Pool) -> None:
 async def test_a_function_that_is_gone(pool: Pool) -> None:
     """A kind whose function cannot be found, after a change of the code, fails and says so in the log."""
     tried = Tried()
-    tried.execution = await pool.begin(Run("job", "kind", 1, f"{MODULE}:gone", {}), tried.on_report)
+    tried.execution = await pool.begin(Run("job", "kind", 1, f"{MODULE}:gone", {}, {}), tried.desk)
     outcome = await tried.end()
     assert isinstance(outcome, Failed)
     assert "AttributeError" in (outcome.detail or "")
@@ -205,7 +208,7 @@ async def test_signals_are_the_parents(pool: Pool, number: signal.Signals) -> No
     tried = await begin(pool, "test.listen-plain")
     execution = await tried.begun()
     os.kill(pid, number)
-    tried.reported.clear()
+    tried.desk.reported.clear()
     await tried.begun()
     execution.ask(Stop.CANCELLED)
     assert await tried.end() == Stopped()
@@ -324,3 +327,52 @@ def test_children_end_with_their_parent() -> None:
 
 def gone(pids: list[int]) -> Callable[[], bool]:
     return lambda: not any(map(alive, pids))
+
+
+async def test_artifacts_come_out_of_a_process(pool: Pool, tmp_path: Path) -> None:
+    """Its bytes travel as a file; the call returns once they are stored, and nothing of them stays behind."""
+    tried = await begin(pool, "test.files-plain", {"path": str(tmp_path / "notes")})
+    assert await tried.end() == Done(None)
+    assert tried.desk.artifacts == {
+        "from-file.txt": (NOTES, "text/plain"),
+        "from-bytes": (NOTES, "text/x-notes; charset=utf-8"),
+    }
+    (child,) = pool._children
+    assert await asyncio.to_thread(os.listdir, child.scratch) == []
+    await pool.close()
+    with pytest.raises(FileNotFoundError):
+        await asyncio.to_thread(os.listdir, child.scratch)
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        (JobFailed("FULL", "No room", retry=False), Failed("FULL", "No room", retry=False)),
+        (JobStopped(), Stopped()),
+        (RuntimeError("password=hunter2"), Failed("JOB_FAILED", "The job failed")),
+    ],
+)
+async def test_artifacts_that_are_refused(
+    pool: Pool, tmp_path: Path, fault: BaseException, outcome: Outcome
+) -> None:
+    """The job hears of it where it made the artifact, and of a fault of ours nothing but that there was one."""
+
+    def refuse(_: str) -> None:
+        raise fault
+
+    tried = Tried()
+    tried.desk.refuse = refuse
+    kind = KINDS.get("test.files-plain")
+    assert kind is not None
+    run = Run("job", kind.name, 1, kind.target, {"path": str(tmp_path / "notes")}, NOTHING.to_json())
+    tried.execution = await pool.begin(run, tried.desk)
+    ended = await tried.end()
+    assert (replace(ended, detail=None) if isinstance(ended, Failed) else ended) == outcome
+
+
+async def test_a_process_that_waits_for_children(pool: Pool) -> None:
+    """Its wishes come up the pipe, and it is free for the next job."""
+    outcome = await run(pool, "test.sum-plain", {"numbers": [1, 2]})
+    assert isinstance(outcome, Waits)
+    assert [wish.payload for wish in outcome.wishes] == [{"value": 1}, {"value": 2}]
+    assert isinstance(await run(pool, "test.plain"), Done)
