@@ -18,14 +18,17 @@ EVERYTHING = ("",)
 """The empty name is the start of every room's name."""
 
 ALLOWED: dict[str, tuple[str, ...]] = {
-    # Those that put the rest together; the five below it are pages of ``app``.
+    # Those that put the rest together; the six below it are pages of ``app``.
     "app": EVERYTHING,
     "reception": EVERYTHING,
     "sharing": EVERYTHING,
     "surfaces": EVERYTHING,
     "upkeep": EVERYTHING,
+    "workplace": EVERYTHING,
     "workshop": EVERYTHING,
     "cli": EVERYTHING,
+    # Several processes that serve together; knows nothing of what they serve.
+    "crew": ("domain", "metrics"),
     # The package's face: `from tidings import job, JobContext`.
     "__init__": ("jobs",),
     # The edge. Transports own wires, so they also meet the parts of the hub that a wire is made of.
@@ -43,7 +46,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "console": ("delivery", "identity", "hub.session", "domain", "metrics"),
     # Work.
     "song": ("jobs", "domain"),
-    "jobs": ("delivery", "store", "domain", "metrics"),
+    "jobs": ("delivery", "store", "artifacts", "domain", "metrics"),
     # What the nodes of a cluster count and remember together, behind the protocols of those below.
     "cluster": ("identity", "delivery", "broker", "domain", "metrics"),
     # The verbs.
@@ -53,6 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "hub": ("domain", "metrics"),
     "broker": ("domain", "metrics"),
     "store": ("domain", "metrics"),
+    "artifacts": ("domain", "metrics"),
     # The ground.
     "domain": (),
     "settings": (),

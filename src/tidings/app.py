@@ -8,23 +8,28 @@ clients are told to come back and accepted work is finished or handed back.
 """
 
 import asyncio
-import contextlib
+import gc
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Self
 
 import structlog
-from prometheus_client import start_http_server
 
 from tidings import metrics
+from tidings.cluster.vitals import Vitals
+from tidings.crew.metrics import on_port, telling
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.drain import release
+from tidings.delivery.enforcement import Enforcement
+from tidings.delivery.orders import Orders
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
+from tidings.delivery.status import Status
 from tidings.domain.audit import SecurityEvent
 from tidings.domain.channel import SIGNALS, Channel
+from tidings.domain.crew import Crew
 from tidings.domain.event import Published
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
@@ -35,10 +40,11 @@ from tidings.store import audit as audit_store
 from tidings.store import migrate
 from tidings.store.database import Database
 from tidings.surfaces import Ground, Surfaces
-from tidings.transports.server import Server, configure
+from tidings.transports.handover import Handover
+from tidings.transports.server import Berth, Server, configure
 from tidings.transports.site import Limits
 from tidings.transports.socketio.endpoint import PATH
-from tidings.upkeep import TICK_SECONDS, Upkeep
+from tidings.upkeep import TICK_SECONDS, Upkeep, kept_running
 from tidings.workshop import Workshop
 
 _log = structlog.stdlib.get_logger("tidings")
@@ -47,12 +53,14 @@ _log = structlog.stdlib.get_logger("tidings")
 class Node:
     """One process of Tidings: an async context in which it is started, and ``serve``, which listens."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, crew: Crew | None = None) -> None:
         self.settings = settings
+        self.crew = crew
         self.node_id = secrets.token_hex(4)
         self.draining = False
         self.database = Database(settings.database)
-        self.shared = sharing(settings)
+        self.vitals = Vitals(self.node_id, 0 if crew is None else crew.number, lambda: self.draining)
+        self.shared = sharing(settings, self.vitals)
         broker = self.shared.broker
         self.hub = Hub(broker.subscribe, broker.unsubscribe, broker.position)
         self.relay = Relay(self.database, broker)
@@ -60,7 +68,18 @@ class Node:
         self.security = SecurityLog(self.node_id, self._store_security)
         self.identity = Reception(settings, self.database, self.security, self.shared)
         self.workshop = Workshop(settings, self.database, self.relay, self.signals, self.node_id)
+        self.status = Status()
         self.wheel = Wheel(time.monotonic(), resolution=TICK_SECONDS)
+        self.enforcement = Enforcement(
+            self.node_id,
+            self.database,
+            self.hub,
+            self.identity.directory,
+            self.identity.revocations,
+            self.security,
+            self._stop_serving,
+        )
+        self.orders = Orders(self.database, self.signals, self.enforcement)
         self.surfaces = Surfaces(
             Ground(
                 settings=settings,
@@ -71,13 +90,27 @@ class Node:
                 security=self.security,
                 identity=self.identity,
                 jobs=self.workshop.jobs,
+                orders=self.orders,
+                external=self.workshop.external,
+                files=self.workshop.files,
                 wheel=self.wheel,
                 draining=lambda: self.draining,
+                crew=crew,
+                status=self.status,
+                vitals=self.vitals,
             )
         )
         self.upkeep = Upkeep(
-            settings, self.database, self.shared, self.hub, self.relay, self.identity.revocations, self.wheel
+            settings,
+            self.database,
+            self.shared,
+            self.hub,
+            self.relay,
+            self.enforcement,
+            self.wheel,
+            self.status,
         )
+        self._server: Server | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -90,31 +123,42 @@ class Node:
         stack = self._stack
         await stack.enter_async_context(self.database)
         await self._check_schema()
+        await self.orders.start()
         await self.identity.revocations.load()
         await self.shared.broker.start(self._deliver, self._lost)
         stack.push_async_callback(self.shared.broker.close)
         stack.push_async_callback(self.shared.leave)
-        await stack.enter_async_context(_running(self.shared.run))
+        await stack.enter_async_context(kept_running(self.shared.run))
         stack.push_async_callback(self.identity.directory.close)
-        if self.settings.metrics_port is not None:
-            stack.enter_context(_metrics_on(self.settings.host, self.settings.metrics_port))
+        if self.crew is not None:
+            await stack.enter_async_context(telling(self.crew.metrics(self.crew.number)))
+        elif self.settings.metrics_port is not None:
+            stack.enter_context(on_port(self.settings.host, self.settings.metrics_port, metrics.REGISTRY))
         await self.workshop.start()
         for loop in (
             self.security.run,
             self.relay.run,
             self.signals.run,
+            self.orders.run,
+            *self.identity.loops(),
             *self.upkeep.loops(),
             *self.workshop.loops(),
         ):
-            await stack.enter_async_context(_running(loop))
+            await stack.enter_async_context(kept_running(loop))
         stack.push_async_callback(self.surfaces.close)
+        # What was imported and built stays for good: looking through it for garbage stops everything for 0.1 s.
+        gc.collect()
+        gc.freeze()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def serve(self, ready: Callable[[int], None]) -> None:
-        """Listen until a signal comes; ``ready`` is told the port. Returns when everything is released."""
+    async def serve(self, ready: Callable[[int], None], berth: Berth | None = None) -> None:
+        """Listen until a signal comes, or with a berth its steering says so; ``ready`` is told the port.
+
+        Returns when everything is released.
+        """
         settings = self.settings
         limits = Limits(
             connections=settings.max_connections,
@@ -123,6 +167,7 @@ class Node:
             head_seconds=settings.handshake_timeout,
             body_seconds=settings.body_timeout,
         )
+        handover = None if self.crew is None else Handover(self.crew)
         config = configure(
             self.surfaces.api,
             host=settings.host,
@@ -131,18 +176,26 @@ class Node:
             wheel=self.wheel,
             mounts={PATH: self.surfaces.sockets},
             https=settings.public_https,
+            handover=handover,
         )
-        await Server(config, self.drain, ready).serve()
+        self._server = Server(config, self.drain, ready, handover, berth)
+        await self._server.serve()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Refuse what is new, tell clients when to come back, and release them over the window."""
         self.draining = True
+        self.surfaces.sockets.turn_away()
         seconds = self.settings.drain_seconds
         sessions = self.hub.sessions()
         _log.info("draining", sessions=len(sessions), seconds=seconds)
         await asyncio.gather(release(sessions, seconds, hurry), self.workshop.drain(seconds, hurry))
         self.surfaces.sockets.close()
         await self.relay.flushed()
+
+    def _stop_serving(self) -> None:
+        """As a signal would."""
+        if self._server is not None:
+            self._server.stop()
 
     def _deliver(self, published: Published) -> None:
         if published.channel == SIGNALS:
@@ -170,33 +223,3 @@ class Node:
 
 class OutOfDateError(RuntimeError):
     """The database's tables are not those of this version: run ``tidings migrate``."""
-
-
-@contextlib.contextmanager
-def _metrics_on(host: str, port: int) -> Iterator[None]:
-    """A port that serves the metrics and nothing else."""
-    server, thread = start_http_server(port, host, metrics.REGISTRY)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _note_end(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        _log.critical("a loop has ended, restart this node", exc_info=task.exception())
-
-
-@contextlib.asynccontextmanager
-async def _running(loop: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """A task that lives as long as the block. One that fails before is a fault of ours, and is told at once."""
-    task = asyncio.create_task(loop())
-    task.add_done_callback(_note_end)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task

@@ -1,19 +1,41 @@
-"""Every counter, gauge and histogram, named once. Whoever measures imports the name from here."""
+"""Every counter, gauge and histogram, named once. Whoever measures imports the name from here.
+
+Several processes on one port are scraped as one: their values are summed, unless the name says otherwise here.
+"""
+
+from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 REGISTRY = CollectorRegistry(auto_describe=True)
-ProcessCollector(registry=REGISTRY)
+PROCESS = ProcessCollector(registry=REGISTRY)
 """Memory, processor time and descriptors of this process."""
 
+Over = Callable[[Iterable[float]], float]
+"""Makes one value of those of several processes."""
+
+_OVER: dict[str, Over] = {"process_start_time_seconds": min}
+
 _LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+def over_workers(sample: str) -> Over:
+    """How the values of a sample become one; of the moments at which something began, the first counts."""
+    return _OVER.get(sample, min if sample.endswith("_created") else sum)
+
+
+def total(metric: Counter | Gauge) -> float:
+    """What a counter or gauge stands at, over all its labels."""
+    samples = (sample for family in metric.collect() for sample in family.samples)
+    return sum(sample.value for sample in samples if not sample.name.endswith("_created"))
 
 
 def _counter(name: str, text: str, *labels: str) -> Counter:
     return Counter(name, text, labels, registry=REGISTRY)
 
 
-def _gauge(name: str, text: str, *labels: str) -> Gauge:
+def _gauge(name: str, text: str, *labels: str, over: Over = sum) -> Gauge:
+    _OVER[name] = over
     return Gauge(name, text, labels, registry=REGISTRY)
 
 
@@ -34,7 +56,9 @@ connection_seconds = _histogram(
     "transport",
     buckets=(1, 10, 60, 300, 1800, 3600, 21600, 86400),
 )
+handovers = _counter("tidings_handovers", "Connections between the workers of this machine", "outcome")
 authentications = _counter("tidings_authentications", "Credentials checked", "outcome")
+key_fetches = _counter("tidings_key_fetches", "Fetches of the key set (TIDINGS_JWKS_URL)", "outcome")
 security_events = _counter("tidings_security_events", "Lines of the security log", "event")
 rate_limited = _counter("tidings_rate_limited", "Events and requests over a limit", "limit")
 refusals = _counter("tidings_refusals", "Errors that clients were answered with", "surface", "code")
@@ -55,10 +79,24 @@ security_events_unstored = _counter(
     "tidings_security_events_unstored",
     "Security events that were printed, but could not be kept for the store",
 )
-relay_pending = _gauge("tidings_relay_pending", "Rows of the outbox that wait for the broker")
-relay_lag_seconds = _gauge("tidings_relay_lag_seconds", "Age of the oldest row that waits for the broker")
+relay_rows = _counter("tidings_relay_rows", "Rows of the outbox given to the broker")
+relay_pending = _gauge("tidings_relay_pending", "Rows of the outbox that wait for the broker", over=max)
+relay_lag_seconds = _gauge(
+    "tidings_relay_lag_seconds", "Age of the oldest row that waits for the broker", over=max
+)
+degraded = _gauge("tidings_degraded", "1 while clients are told that events are late", over=max)
 redis_connections = _gauge("tidings_redis_connections", "Open connections to Redis")
-broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work")
+broker_connects = _counter(
+    "tidings_broker_connects", "Connections made to a Redis server, the first included"
+)
+broker_repaired = _counter(
+    "tidings_broker_events_repaired", "Events read from the history because they did not arrive by themselves"
+)
+broker_lost = _counter("tidings_broker_channels_lost", "Channels of which something was missed for good")
+broker_disorders = _counter(
+    "tidings_broker_disorders", "Epochs that were ended because an event came too late to be told in order"
+)
+broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work", over=min)
 
 requests = _counter("tidings_http_requests", "HTTP requests answered", "method", "route", "status")
 request_seconds = _histogram("tidings_http_request_seconds", "Time to answer an HTTP request", "route")
@@ -73,4 +111,8 @@ job_run_seconds = _histogram(
     "One attempt's run time",
     "kind",
     buckets=(*_LATENCY, 30.0, 60.0, 300.0, 1800.0),
+)
+
+loop_failures = _counter(
+    "tidings_loop_failures", "Faults that ended a loop of the node, which began anew", "loop"
 )

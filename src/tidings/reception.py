@@ -3,21 +3,23 @@
 A page of the composition root: like ``app`` it may import everything, and only ``app`` and ``cli`` import it.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterator, Mapping
 from functools import partial
+from typing import Any
 
 from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.authenticate import Authenticator
 from tidings.delivery.provision import provision
 from tidings.delivery.revocations import Revocations
+from tidings.delivery.tickets import StoredTickets
 from tidings.domain.people import Tenant, User, UserId
 from tidings.identity.credentials import COOKIE_PLAIN, COOKIE_SECURE
 from tidings.identity.directory import Directory
+from tidings.identity.jwks import HttpFetch, JwksKeySource
 from tidings.identity.keys import KeySource, PemKeySource, SecretKeySource
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
-from tidings.identity.tickets import TicketBook
 from tidings.identity.tokens import TokenVerifier
 from tidings.settings import Algorithm, Settings, jwt_secret
 from tidings.settings import Identity as IdentityMode
@@ -32,6 +34,7 @@ class Reception:
     def __init__(
         self, settings: Settings, database: Database, security: SecurityLog, shared: Sharing
     ) -> None:
+        self._keys = key_source(settings)
         self.revocations = Revocations(database)
         self.origins = Origins(settings.origins)
         self.peers = Peers(settings.trusted_proxies)
@@ -42,7 +45,7 @@ class Reception:
         )
         self.authenticator = Authenticator(
             TokenVerifier(
-                key_source(settings),
+                self._keys,
                 algorithm=settings.jwt_algorithm,
                 revoked=self.revocations.revoked,
                 issuer=settings.jwt_issuer,
@@ -52,21 +55,29 @@ class Reception:
             self.directory,
             security,
         )
-        https = settings.public_url.startswith("https://")
+        self.tickets = StoredTickets(database, settings.public_url)
+        self.cookie_name = COOKIE_SECURE if settings.public_https else COOKIE_PLAIN
         self.admission = Admission(
-            self.authenticator,
-            self.origins,
-            TicketBook(settings.public_url),
-            cookie_name=COOKIE_SECURE if https else COOKIE_PLAIN,
+            self.authenticator, self.origins, self.tickets, cookie_name=self.cookie_name
         )
         self.socket_limiter = shared.limiter(settings.rate_limit_points, settings.rate_limit_seconds)
         self.rest_limiter = shared.limiter(settings.rest_rate_per_minute, 60.0)
+        self.report_limiter = shared.limiter(settings.report_rate_per_minute, 60.0)
+        self.console_limiter = shared.limiter(settings.console_rate_per_minute, 60.0)
+
+    def loops(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
+        """What has to run for as long as the process serves."""
+        yield self.tickets.run
+        if isinstance(self._keys, JwksKeySource):
+            yield self._keys.run
 
 
 def key_source(settings: Settings) -> KeySource:
     """The keys that tokens are verified with."""
     if settings.jwt_algorithm is Algorithm.HS256:
         return SecretKeySource(jwt_secret(settings))
+    if settings.jwks_url:
+        return JwksKeySource(HttpFetch(settings.jwks_url), settings.jwt_algorithm)
     return PemKeySource(settings.jwt_public_key, settings.jwt_algorithm)
 
 

@@ -12,7 +12,7 @@ import secrets
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -73,8 +73,14 @@ class Settings(BaseSettings):
         validation_alias=_named("PORT", "PORT"),
         description="port; 0 takes any free one",
     )
-    public_url: str = Field("", description="the server's own address as clients see it, an allowed origin")
-    workers: int = Field(1, ge=1, le=64, description="server processes; only 1 until that is built")
+    public_url: str = Field(
+        "",
+        description="the server's own address as clients see it, an allowed origin; outside production, if unset, "
+        "`http://127.0.0.1` and `http://localhost` at its port are",
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="server processes on one port; more than 1 need a Redis broker"
+    )
     var: Path = Field(Path("var"), description="where the embedded database and the made secret are kept")
     trusted_proxies: Csv = Field((), description="addresses or networks whose X-Forwarded-For counts")
 
@@ -97,7 +103,9 @@ class Settings(BaseSettings):
     )
     jwt_algorithm: Algorithm = Field(Algorithm.HS256, description="the one algorithm that is accepted")
     jwt_public_key: str = Field("", description="PEM, or a PEM file's path, for RS256, ES256, EdDSA")
-    jwks_url: str = Field("", description="where a key set is fetched; refused until that is built")
+    jwks_url: str = Field(
+        "", description="where the key set (JWKS) of RS256, ES256, EdDSA is fetched; https in production"
+    )
     jwt_issuer: str = Field("", description="the exact `iss` asked for; empty: not checked")
     jwt_audience: str = Field("", description="the `aud` asked for; empty: not checked")
     jwt_type: str = Field("", description="the exact `typ` of the JOSE header; empty: not checked")
@@ -150,17 +158,35 @@ class Settings(BaseSettings):
         description="the window in seconds",
     )
     rest_rate_per_minute: int = Field(600, ge=1, description="REST requests a minute and user")
+    report_rate_per_minute: int = Field(
+        600, ge=1, description="reports a minute on one external job, from whoever runs it"
+    )
+    console_rate_per_minute: int = Field(
+        60, ge=1, description="requests a minute and address for signing in to the console"
+    )
     history_events: int = Field(1000, ge=1, description="events a channel's history holds")
     history_seconds: float = Field(600, gt=0, description="seconds a channel's history holds")
     drain_seconds: float = Field(10, ge=0, le=25, description="window over which clients are released")
+    job_days: int = Field(30, ge=1, description="days that jobs are kept after their end, and their files")
     audit_days: int = Field(30, ge=1, description="days that security events are kept")
 
+    app: Csv = Field(
+        (), description="modules with job kinds of one's own, comma-separated, imported at the start"
+    )
     job_lease_seconds: float = Field(10, ge=1, le=600, description="seconds a worker owns a job unrenewed")
     job_concurrency: int = Field(4, ge=1, le=256, description="jobs a worker runs at once")
     job_cancel_grace: float = Field(
         5, ge=0, description="seconds a cancelled job may go on before it is killed"
     )
     job_timeout: float = Field(3600, gt=0, description="seconds one attempt may run, unless its kind says")
+    artifacts_url: str = Field(
+        "",
+        description="where artifacts are kept: `file:///directory` (default: `artifacts` under `TIDINGS_VAR`) or "
+        "`s3://bucket/prefix?endpoint=...&region=...&downloads=redirect`, with credentials from `AWS_*`; "
+        "`downloads=proxy` sends them through the server",
+    )
+    artifact_max_bytes: int = Field(256 * 1024 * 1024, ge=1, description="largest artifact, bytes")
+    artifacts_per_job: int = Field(50, ge=1, le=1000, description="artifacts one job may have")
     worker: bool | None = Field(
         None, description="run jobs inside `serve`; unset: with the memory broker only"
     )
@@ -168,7 +194,7 @@ class Settings(BaseSettings):
     metrics_token: SecretStr | None = Field(None, description="bearer token for `/metrics` in production")
     metrics_port: int | None = Field(None, ge=1, le=65535, description="own port for `/metrics`")
 
-    @field_validator("allowed_origins", "trusted_proxies", mode="before")
+    @field_validator("allowed_origins", "trusted_proxies", "app", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return (
@@ -195,6 +221,14 @@ class Settings(BaseSettings):
         known = {"memory", "redis", "rediss", "redis+cluster", "redis+sentinel"}
         if urlsplit(value).scheme not in known:
             raise ValueError("not one of " + ", ".join(f"{name}://" for name in sorted(known)))
+        return value
+
+    @field_validator("artifacts_url")
+    @classmethod
+    def _artifacts(cls, value: str) -> str:
+        fault = _artifacts_fault(value) if value else None
+        if fault is not None:
+            raise ValueError(fault)
         return value
 
     @field_validator("database_url")
@@ -234,9 +268,17 @@ class Settings(BaseSettings):
     @property
     def origins(self) -> frozenset[str]:
         """Every allowed origin."""
-        own = {self.public_url} if self.public_url else set()
         local = set() if self.production else {*_DEVELOPMENT_ORIGINS}
-        return frozenset({*self.allowed_origins, *own, *local})
+        return frozenset({*self.allowed_origins, *self.own_origins, *local})
+
+    @property
+    def own_origins(self) -> frozenset[str]:
+        """The server's own addresses. One that takes any free port does not know them."""
+        if self.public_url:
+            return frozenset({self.public_url})
+        if self.production or not self.port:
+            return frozenset()
+        return frozenset(f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost"))
 
     @property
     def runs_jobs(self) -> bool:
@@ -267,10 +309,7 @@ def _faults(settings: Settings) -> list[str]:
         faults.append("TIDINGS_PUBLIC_URL: is scheme://host[:port], lower case, without a path")
     if settings.workers > 1 and settings.embedded_broker:
         faults.append("TIDINGS_WORKERS: more than one process needs a Redis broker (TIDINGS_BROKER_URL)")
-    if settings.jwt_algorithm is not Algorithm.HS256 and not settings.jwt_public_key:
-        faults.append("TIDINGS_JWT_ALGORITHM: needs TIDINGS_JWT_PUBLIC_KEY")
-    if settings.jwks_url:
-        faults.append("TIDINGS_JWKS_URL: key sets are not read yet: give TIDINGS_JWT_PUBLIC_KEY")
+    faults += _key_faults(settings)
     if (
         settings.jwt_secret is not None
         and len(settings.jwt_secret.get_secret_value().encode()) < SECRET_MIN_BYTES
@@ -279,11 +318,42 @@ def _faults(settings: Settings) -> list[str]:
     return faults
 
 
+def _key_faults(settings: Settings) -> list[str]:
+    faults = []
+    if settings.jwt_algorithm is Algorithm.HS256:
+        if settings.jwks_url:
+            faults.append("TIDINGS_JWKS_URL: TIDINGS_JWT_ALGORITHM is to be RS256, ES256 or EdDSA with it")
+    elif bool(settings.jwt_public_key) is bool(settings.jwks_url):
+        faults.append("TIDINGS_JWT_ALGORITHM: needs either TIDINGS_JWT_PUBLIC_KEY or TIDINGS_JWKS_URL")
+    address = urlsplit(settings.jwks_url)
+    if settings.jwks_url and (address.scheme not in {"http", "https"} or not address.hostname):
+        faults.append("TIDINGS_JWKS_URL: not https://...")
+    elif settings.production and address.scheme == "http":
+        faults.append("TIDINGS_JWKS_URL: only https in production")
+    return faults
+
+
 def _origin_fault(origin: str) -> str | None:
     if "*" in origin:
         return "a wildcard is no origin: name each one"
     if _ORIGIN.fullmatch(origin) is None:
         return "an origin is scheme://host[:port], lower case, without a path"
+    return None
+
+
+def _artifacts_fault(url: str) -> str | None:
+    parts = urlsplit(url)
+    if parts.scheme == "file":
+        return None if not parts.netloc and parts.path.startswith("/") else "not file:///directory"
+    if parts.scheme != "s3" or not parts.hostname:
+        return "neither file:///directory nor s3://bucket/prefix"
+    if parts.username or parts.password:
+        return "credentials do not belong here: they come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    options = parse_qs(parts.query, keep_blank_values=True)
+    if options.keys() - {"endpoint", "region", "downloads"}:
+        return "an unknown option"
+    if options.get("downloads", ["redirect"])[-1] not in {"redirect", "proxy"}:
+        return "downloads are redirect or proxy"
     return None
 
 

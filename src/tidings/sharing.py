@@ -6,19 +6,22 @@ A page of the composition root: like ``app`` it may import everything, and only 
 import asyncio
 import secrets
 import time
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol
 
+from tidings import metrics
 from tidings.broker.base import Broker, BrokerUnavailable, Limits
 from tidings.broker.memory import MemoryBroker
 from tidings.broker.redis.broker import RedisBroker
 from tidings.broker.redis.ledger import Terms
-from tidings.cluster.commands import Script, Word
 from tidings.cluster.leases import Leases
 from tidings.cluster.limiter import RedisLimiter
 from tidings.cluster.records import RedisRecords
-from tidings.cluster.registry import Registry
+from tidings.cluster.registry import Registry, seen_now
 from tidings.cluster.slots import RedisSlots, SharedAddresses
 from tidings.delivery.records import LocalRecords, Records
+from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.node import NodeState
 from tidings.identity.limiter import Addresses, Limiter, LocalSlots, SlidingWindow, Slots
 from tidings.settings import Settings
 
@@ -37,8 +40,15 @@ class Sharing(Protocol):
     def limiter(self, points: int, seconds: float) -> Limiter:
         """A window over all nodes. Made before ``run``."""
 
-    def connections(self) -> int:
-        """Open connections to Redis."""
+    def measure(self) -> None:
+        """Bring the metrics of the connections up to date."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """The nodes that live, as each last told.
+
+        Raises:
+            TidingsError: UNAVAILABLE, nobody can be asked.
+        """
 
     async def run(self) -> None:
         """Keep what is held alive, until cancelled."""
@@ -50,19 +60,29 @@ class Sharing(Protocol):
         """This node goes: give back what it holds at once."""
 
 
-def sharing(settings: Settings) -> Sharing:
-    """What the settings' broker takes.
+def sharing(settings: Settings, state: Callable[[], NodeState]) -> Sharing:
+    """What the settings' broker takes. ``state`` is how this node fares.
 
     Raises:
         ValueError: the broker's address is none.
     """
-    return Alone(settings) if settings.embedded_broker else Together(settings)
+    return Alone(settings, state) if settings.embedded_broker else Together(settings, state)
+
+
+def redis_broker(settings: Settings) -> RedisBroker:
+    """The broker that several processes share.
+
+    Raises:
+        ValueError: the broker's address is none.
+    """
+    return RedisBroker(settings.broker_url, Terms(_limits(settings)))
 
 
 class Alone:
     """One process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, state: Callable[[], NodeState]) -> None:
+        self._state = state
         self.broker: Broker = MemoryBroker(_limits(settings), clock=time.time)
         self.records: Records = LocalRecords()
         self.users: Slots = LocalSlots()
@@ -72,8 +92,11 @@ class Alone:
     def limiter(self, points: int, seconds: float) -> Limiter:
         return SlidingWindow(points, seconds)
 
-    def connections(self) -> int:
-        return 0
+    def measure(self) -> None:
+        """There are none."""
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        return [seen_now(self._state())]
 
     async def run(self) -> None:
         """Nobody has to be told."""
@@ -85,40 +108,36 @@ class Alone:
         """Nobody else counts."""
 
 
-class _Commands:
-    """The broker's connection for commands, as the room ``cluster`` asks for it."""
-
-    def __init__(self, broker: RedisBroker) -> None:
-        self._broker = broker
-
-    async def run(self, script: Script, key: str, *words: Word) -> object:
-        return await self._broker.evaluate(script.sha, script.text, key, words)
-
-
 class Together:
     """Many processes on one Redis, each under a name that is never given again."""
 
-    def __init__(self, settings: Settings) -> None:
-        broker = RedisBroker(settings.broker_url, Terms(_limits(settings)))
+    def __init__(self, settings: Settings, state: Callable[[], NodeState]) -> None:
+        broker = redis_broker(settings)
         self._node = secrets.token_hex(_NODE_BYTES)
         self._redis = broker
-        self._commands = commands = _Commands(broker)
-        self._registry = Registry(commands, self._node)
-        self._leases = Leases(commands, self._node)
+        self._registry = Registry(broker, self._node, state)
+        self._leases = Leases(broker, self._node)
         self._limiters: list[RedisLimiter] = []
         self.broker: Broker = broker
-        self.records: Records = RedisRecords(commands, lifetime=settings.connection_lifetime)
+        self.records: Records = RedisRecords(broker, lifetime=settings.connection_lifetime)
         self.users: Slots = RedisSlots(self._leases, self._registry.count)
         self.streams: Slots = self.users
         self.addresses: Addresses = SharedAddresses(self._leases, self._registry.count)
 
     def limiter(self, points: int, seconds: float) -> Limiter:
-        made = RedisLimiter(self._commands, self._node, points, seconds, nodes=self._registry.count)
+        made = RedisLimiter(self._redis, self._node, points, seconds, nodes=self._registry.count)
         self._limiters.append(made)
         return made
 
-    def connections(self) -> int:
-        return self._redis.connections
+    def measure(self) -> None:
+        self._redis.measure()
+        metrics.redis_connections.set(self._redis.connections)
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        try:
+            return await self._registry.nodes()
+        except BrokerUnavailable as fault:
+            raise TidingsError(ErrorCode.UNAVAILABLE, detail=repr(fault)) from fault
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:

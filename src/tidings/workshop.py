@@ -1,4 +1,4 @@
-"""The jobs of one process: what users ask of them, and the worker and reaper that run them, if any do here.
+"""The jobs of one process: what is asked of them, the reaper, and the worker that runs them, if one does here.
 
 A page of the composition root: like ``app`` it may import everything, and only ``app`` imports it.
 """
@@ -7,13 +7,18 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from tidings.artifacts.address import storage_at
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
 from tidings.domain.ids import new_id
 from tidings.jobs import demo
+from tidings.jobs.artifacts import ArtifactLimits, Artifacts
+from tidings.jobs.external import External
+from tidings.jobs.family import Families
 from tidings.jobs.kinds import REGISTRY
 from tidings.jobs.reaper import Reaper
 from tidings.jobs.requests import Jobs
+from tidings.jobs.retention import Retention
 from tidings.jobs.worker import Limits, Worker
 from tidings.settings import Settings
 from tidings.store.database import Database
@@ -23,7 +28,9 @@ _CANCELLED = "job cancelled"
 
 
 class Workshop:
-    """``jobs`` is what users ask; ``worker`` is None where jobs are left to other processes."""
+    """``jobs`` and ``external`` are what is asked, ``files`` what jobs have made; ``worker`` is None where jobs
+    are left to other processes.
+    """
 
     def __init__(
         self, settings: Settings, database: Database, relay: Relay, signals: Signals, node_id: str
@@ -35,11 +42,15 @@ class Workshop:
         self._database = database
         self._relay = relay
         self._signals = signals
+        self.files = storage_at(settings.artifacts_url, settings.var / "artifacts")
+        limits = ArtifactLimits(settings.artifact_max_bytes, settings.artifacts_per_job)
+        self._artifacts = Artifacts(database, relay, self.files, limits)
         self.worker = self._worker() if settings.runs_jobs else None
         if self.worker is not None:
             signals.on(_DUE, self._wake)
             signals.on(_CANCELLED, self._cancel)
         self.jobs = Jobs(database, relay, REGISTRY, self._due, self._cancelled)
+        self.external = External(database, relay)
 
     async def start(self) -> None:
         """Make this process's kinds known.
@@ -48,12 +59,19 @@ class Workshop:
             TidingsError: UNAVAILABLE.
         """
         await self.jobs.start()
+        await self.external.start()
 
     def loops(self) -> Iterator[Callable[[], Coroutine[Any, Any, None]]]:
-        """What has to run for as long as the process serves."""
+        """What has to run for as long as the process does.
+
+        Each has a reaper, with or without a worker: where all jobs are external there may be no worker at all.
+        """
+        yield Reaper(self._database, self._relay, self._due).run
+        yield Families(self._database, self._relay, self._due, self._cancelled).run
+        yield self._artifacts.run
+        yield Retention(self._database, self._settings.job_days, [self._artifacts.forget]).run
         if self.worker is not None:
-            yield Reaper(self._database, self._relay, self._due).run
-            yield self.worker.run
+            yield self._work
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Begin nothing more, give what runs so long to end, and hand back the rest; at once when hurried."""
@@ -66,6 +84,15 @@ class Workshop:
             await self.worker.drain(0.0)
         hurried.cancel()
         await drained
+
+    async def _work(self) -> None:
+        """Run the worker. After a fault the next one is another: its processes and leases have ended with it."""
+        assert self.worker is not None
+        try:
+            await self.worker.run()
+        except Exception:
+            self.worker = self._worker()
+            raise
 
     def _due(self) -> None:
         """A job may be run, by whichever worker is free."""
@@ -91,4 +118,7 @@ class Workshop:
             timeout=settings.job_timeout,
             grace=settings.job_cancel_grace,
         )
-        return Worker(self._database, self._relay, REGISTRY, f"{self._node_id}-{new_id()}", limits)
+        worker_id = f"{self._node_id}-{new_id()}"
+        return Worker(
+            self._database, self._relay, REGISTRY, self._artifacts, worker_id, limits, due=self._due
+        )

@@ -18,7 +18,8 @@ from redis.exceptions import NoScriptError, RedisError
 from tests.support.identity_rig import HandClock
 from tests.support.redis import RedisServer
 from tidings.broker.base import BrokerUnavailable
-from tidings.cluster.commands import Script, Word
+from tidings.broker.redis.link import Word
+from tidings.broker.redis.script import Script
 from tidings.cluster.leases import Leases
 
 _AGE = """

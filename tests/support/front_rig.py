@@ -14,9 +14,12 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from tidings.domain.crew import Crew
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.hub.wheel import Wheel
 from tidings.transports.exchange import Reply, Request, Successor, Taker, Upgrade
+from tidings.transports.front import Front
+from tidings.transports.handover import Handover
 from tidings.transports.server import configure
 from tidings.transports.site import Limits
 
@@ -29,7 +32,10 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclass
 class Desk:
-    """A mount. Targets that hold ``pend`` are answered by the test, ``early`` and ``refuse`` before the body."""
+    """A mount. Targets that hold ``pend`` are answered by the test, ``early`` and ``refuse`` before the body.
+
+    A target that ends with ``@`` and a number is for the worker of that number; without one, for any.
+    """
 
     requests: list[Request] = field(default_factory=list)
     upgrades: list[Upgrade] = field(default_factory=list)
@@ -38,6 +44,11 @@ class Desk:
     oversize: int = 0
     refusal: TidingsError | None = None
     max_body: int = MAX_BODY
+    worker: int = 0
+
+    def elsewhere(self, target: bytes) -> int | None:
+        _, at, worker = target.rpartition(b"@")
+        return int(worker) if at and int(worker) != self.worker else None
 
     def upgrade(self, upgrade: Upgrade) -> Successor | TidingsError:
         self.upgrades.append(upgrade)
@@ -162,14 +173,21 @@ class Line:
 class Rig:
     """One server's connections. ``state.connections`` are those that are open."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.desk = Desk()
+    def __init__(self, limits: Limits, crew: Crew | None = None) -> None:
+        self.desk = Desk(worker=0 if crew is None else crew.number)
+        self.handover = None if crew is None else Handover(crew)
         self.app = App()
         self.wheel = Wheel(time.monotonic())
         self.state = ServerState()
         self.state.default_headers = [(b"date", DATE)]
         self._config = configure(
-            self.app, host="", port=0, limits=limits, wheel=self.wheel, mounts={b"/desk/": self.desk}
+            self.app,
+            host="",
+            port=0,
+            limits=limits,
+            wheel=self.wheel,
+            mounts={b"/desk/": self.desk},
+            handover=self.handover,
         )
         self._config.load()
         self._port = 0
@@ -182,6 +200,13 @@ class Rig:
         """A new connection's, as uvicorn asks for it."""
         make: Callable[..., asyncio.Protocol] = self._config.http_protocol_class
         return make(config=self._config, server_state=self.state, app_state={}, _loop=None)
+
+    def inherit(self, data: bytes) -> asyncio.Protocol:
+        """Of a connection that another worker began."""
+        front = self.protocol()
+        assert isinstance(front, Front)
+        front.inherit(data)
+        return front
 
     def pass_seconds(self, seconds: float) -> None:
         self.wheel.advance(time.monotonic() + seconds)

@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.job_kinds import KINDS
+from tidings.artifacts.local import LocalStorage
 from tidings.broker.base import Limits as BrokerLimits
 from tidings.broker.memory import MemoryBroker
 from tidings.delivery.relay import Relay
@@ -18,6 +21,7 @@ from tidings.domain.event import Published
 from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobPriority
 from tidings.domain.people import Principal, Role, Tenant, TenantId, TenantStatus, User, UserId
+from tidings.jobs.artifacts import ArtifactLimits, Artifacts
 from tidings.jobs.kinds import Registry
 from tidings.jobs.queue import utc_now
 from tidings.jobs.requests import Jobs
@@ -28,6 +32,7 @@ from tidings.store.database import Database
 PATIENCE_SECONDS = 30.0
 QUICK = Limits(concurrency=2, lease=2.0, timeout=20.0, grace=0.2)
 """Short waits, so that a test of a grace or a lease is a quick one."""
+SMALL = ArtifactLimits(size=100_000, count=3)
 
 
 class FlakyDatabase(Database):
@@ -62,6 +67,9 @@ class JobRig:
     registry: Registry
     principal: Principal
     stranger: Principal
+    artifacts: Artifacts
+    storage: LocalStorage
+    relaying: asyncio.Task[None] = field(init=False)
     jobs: Jobs = field(init=False)
     heard: list[Published] = field(default_factory=list)
     workers: list[Worker] = field(default_factory=list)
@@ -85,7 +93,14 @@ class JobRig:
 
     def start_worker(self, limits: Limits = QUICK, database: Database | None = None) -> Worker:
         worker = Worker(
-            database or self.database, self.relay, self.registry, new_id(), limits, chance=lambda: 0.0
+            database or self.database,
+            self.relay,
+            self.registry,
+            self.artifacts,
+            new_id(),
+            limits,
+            due=self.wake,
+            chance=lambda: 0.0,
         )
         self.workers.append(worker)
         self.tasks.append(asyncio.create_task(worker.run()))
@@ -109,7 +124,7 @@ class JobRig:
             job = await self.jobs.submit(
                 tx, self.principal, kind=kind, payload=payload or {}, priority=priority
             )
-        await self.broker.subscribe([job.channel])
+            await self.broker.subscribe([job.channel])
         self.jobs.committed()
         return job
 
@@ -151,20 +166,28 @@ class JobRig:
 @asynccontextmanager
 async def job_rig(url: str, registry: Registry = KINDS) -> AsyncIterator[JobRig]:
     await migrate.upgrade(url)
-    async with Database(url) as database:
-        broker = MemoryBroker(BrokerLimits())
-        relay = Relay(database, broker)
-        principal, stranger = await _people(database)
-        rig = JobRig(database, relay, broker, registry, principal, stranger)
-        await broker.start(rig.hear)
-        await rig.jobs.start()
-        relaying = asyncio.create_task(relay.run())
-        try:
+    with TemporaryDirectory() as folder:
+        async with Database(url) as database, _rig(database, registry, Path(folder)) as rig:
             yield rig
-        finally:
-            for task in (*rig.tasks, relaying):
-                await _end(task)
-            await broker.close()
+
+
+@asynccontextmanager
+async def _rig(database: Database, registry: Registry, folder: Path) -> AsyncIterator[JobRig]:
+    broker = MemoryBroker(BrokerLimits())
+    relay = Relay(database, broker)
+    principal, stranger = await _people(database)
+    storage = LocalStorage(folder)
+    artifacts = Artifacts(database, relay, storage, SMALL)
+    rig = JobRig(database, relay, broker, registry, principal, stranger, artifacts, storage)
+    await broker.start(rig.hear)
+    await rig.jobs.start()
+    rig.relaying = asyncio.create_task(relay.run())
+    try:
+        yield rig
+    finally:
+        for task in (*rig.tasks, rig.relaying):
+            await _end(task)
+        await broker.close()
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -122,3 +122,35 @@ async def raw_websocket(port: int, *headers: str, behind: bytes = b"") -> AsyncI
         yield socket
     finally:
         writer.transport.abort()
+
+
+async def failed(socket: RawWebSocket, *codes: int | None) -> None:
+    """The server says why, and once it is answered ends the connection (sections 7.1.5 to 7.1.7)."""
+    last = await socket.hear()
+    assert last.opcode == CLOSE
+    assert last.code in codes
+    with suppress(ConnectionError):
+        await socket.send(frame(CLOSE, last.data))
+    await socket.ended()
+
+
+async def alive(socket: RawWebSocket) -> None:
+    """A message still comes back."""
+    await socket.send(frame(TEXT, b"alive"))
+    assert await socket.message() == Heard(TEXT, b"alive")
+
+
+async def chopped(socket: RawWebSocket, whole: bytes) -> None:
+    """Send the beginning byte by byte, the header included, and then the rest."""
+    for start in range(16):
+        await socket.send(whole[start : start + 1])
+    await socket.send(whole[16:])
+
+
+def pieces(kind: int, data: bytes, size: int) -> list[bytes]:
+    """A message in fragments of a size."""
+    starts = range(0, len(data), size)
+    return [
+        frame(kind if start == 0 else CONTINUATION, data[start : start + size], fin=start + size >= len(data))
+        for start in starts
+    ]

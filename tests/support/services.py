@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import httpx
 from starlette.routing import BaseRoute
@@ -18,15 +19,22 @@ from starlette.types import ASGIApp
 
 from tests.support.store_rig import a_tenant, a_user
 from tidings.api.app import build
-from tidings.api.services import Services
+from tidings.api.services import AdminServices, Services
+from tidings.artifacts.local import LocalStorage
 from tidings.broker.base import Limits
 from tidings.broker.memory import MemoryBroker
+from tidings.cluster.registry import seen_now
+from tidings.cluster.vitals import Vitals
+from tidings.delivery.administer import Administration
 from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.authenticate import Authenticator
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import once
+from tidings.delivery.orders import Enforce, Orders
 from tidings.delivery.relay import Relay
+from tidings.delivery.signals import Signals
+from tidings.delivery.tickets import StoredTickets
 from tidings.domain.audit import SecurityEvent
 from tidings.domain.ids import new_id
 from tidings.domain.people import Role, User
@@ -36,11 +44,12 @@ from tidings.identity.keys import SecretKeySource
 from tidings.identity.limiter import SlidingWindow
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
-from tidings.identity.tickets import TicketBook
 from tidings.identity.tokens import TokenVerifier, issue
 from tidings.jobs import demo
+from tidings.jobs.external import External
 from tidings.jobs.kinds import Registry
 from tidings.jobs.requests import Jobs
+from tidings.metrics import REGISTRY
 from tidings.store import migrate, tenants, users
 from tidings.store.database import Database
 
@@ -61,7 +70,7 @@ class Rig:
     broker: MemoryBroker
     people: dict[str, User]
     security: list[SecurityEvent]
-    book: TicketBook
+    tickets: StoredTickets
     drain: asyncio.Event
 
     def token(self, name: str, *, ttl: int = 3600) -> str:
@@ -76,6 +85,9 @@ class Rig:
 
     async def post(self, path: str, name: str, body: Any = None, **headers: str) -> httpx.Response:
         return await self.client.post(path, json=body, headers=self.as_(name, **headers))
+
+    async def put(self, path: str, name: str, body: Any) -> httpx.Response:
+        return await self.client.put(path, json=body, headers=self.as_(name))
 
     async def post_raw(self, path: str, name: str, body: bytes, **headers: str) -> httpx.Response:
         sent = {"Content-Type": "application/json", **headers}
@@ -113,12 +125,15 @@ async def serving(url: str, routes: Sequence[BaseRoute] = (), **changes: Any) ->
         # Published is what is kicked; no sweep comes between a test and its end.
         relay = Relay(database, broker, sweep_seconds=3600)
         jobs = await _jobs(database, relay)
+        files = LocalStorage(Path(url.removeprefix("sqlite:///")).parent / "artifacts")
         security: list[SecurityEvent] = []
-        book, drain = TicketBook(OWN_ORIGIN), asyncio.Event()
-        services = replace(_services(database, relay, jobs, security, book), draining=drain.is_set, **changes)
+        tickets, drain = StoredTickets(database, OWN_ORIGIN), asyncio.Event()
+        services = replace(
+            _services(database, relay, jobs, files, security, tickets), draining=drain.is_set, **changes
+        )
         app = build(services, routes)
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://tidings.test")
-        rig = Rig(app, services, client, broker, people, security, book, drain)
+        rig = Rig(app, services, client, broker, people, security, tickets, drain)
         running = asyncio.create_task(relay.run())
         relay.kick()
         try:
@@ -137,11 +152,17 @@ async def _jobs(database: Database, relay: Relay) -> Jobs:
     demo.register(registry)
     jobs = Jobs(database, relay, registry, wake=lambda: None, cancel_hint=lambda _: None)
     await jobs.start()
+    await External(database, relay).start()
     return jobs
 
 
 def _services(
-    database: Database, relay: Relay, jobs: Jobs, security: list[SecurityEvent], book: TicketBook
+    database: Database,
+    relay: Relay,
+    jobs: Jobs,
+    files: LocalStorage,
+    security: list[SecurityEvent],
+    tickets: StoredTickets,
 ) -> Services:
     async def store(events: Sequence[SecurityEvent]) -> None:
         security.extend(events)
@@ -153,21 +174,38 @@ def _services(
     audit = SecurityLog("node-1", store, sink=lambda _: None)
     origins = Origins(frozenset({OWN_ORIGIN, PAGE_ORIGIN}))
     return Services(
-        admission=Admission(_authenticator(database, audit), origins, book, cookie_name=COOKIE_PLAIN),
+        admission=Admission(_authenticator(database, audit), origins, tickets, cookie_name=COOKIE_PLAIN),
         inbox=Inbox(database, relay),
         relay=relay,
         jobs=jobs,
+        external=External(database, relay),
+        files=files,
         once=partial(once, database),
         limiter=SlidingWindow(600, 60),
+        report_limiter=SlidingWindow(600, 60),
         origins=origins,
         peers=Peers(()),
         audit=audit,
+        admin=_admin(database),
         ready={"database": ready},
         draining=lambda: False,
+        metrics=REGISTRY,
         metrics_open=True,
         metrics_token=None,
         public_https=True,
     )
+
+
+def _admin(database: Database) -> AdminServices:
+    """Orders are given, and nobody carries them out."""
+    vitals = Vitals("node-1", 0, lambda: False)
+
+    async def nodes() -> list[dict[str, Any]]:
+        return [seen_now(vitals())]
+
+    unheard = Signals(MemoryBroker(Limits(), clock=time.time))
+    orders = Orders(database, unheard, cast("Enforce", None))
+    return AdminServices(Administration(database, orders), vitals, nodes)
 
 
 def _authenticator(database: Database, audit: SecurityLog) -> Authenticator:

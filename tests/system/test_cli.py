@@ -149,9 +149,38 @@ def test_watching_survives_a_restart(here: Installed) -> None:
         server.stop(signal.SIGKILL)
         with serving(here):
             assert watching.wait(60) == Exit.OK.number
-            events = [json.loads(line) for line in watching.output.splitlines()[1:]]
+            lines = watching.output.splitlines()[1:]
+    events = [json.loads(line) for line in lines if line.startswith("{")]
+    assert [line for line in lines if not line.startswith("{")] == [
+        "The server does not answer: trying again.",
+        "The server answers again.",
+    ]
     assert events[-1]["type"] == "completed"
     assert events[-1]["attempt"] >= 2
+
+
+def test_dead_letters(here: Installed) -> None:
+    """Contract 7: dead letters listed and retried; what waits or runs is cancelled from anywhere."""
+    here.env["TIDINGS_PORT"] = str(free_port())
+    grace = ("--as", "grace@demo.test", "--json")
+
+    def jobs(*words: str) -> list[dict[str, object]]:
+        done = here.run("jobs", *words, *grace)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with serving(here):
+        broken = '{"steps": 1, "delayMs": 0, "failAt": 1, "failTimes": 3}'
+        *_, failed = jobs("run", "demo.steps", "--payload", broken, "--watch")
+        assert (failed["type"], failed["attempt"]) == ("failed", 3)
+        (dead,) = jobs("list", "--status", "failed", "--kind", "demo.steps")
+        assert dead["id"] == failed["jobId"]
+        assert [job["id"] for job in jobs("retry", "--all-failed", "--yes")] == [dead["id"]]
+        assert jobs("watch", str(dead["id"]))[-1]["type"] == "completed"
+        assert jobs("list", "--status", "failed") == []
+        (later,) = jobs("run", "demo.steps", "--payload", SLOW, "--delay", "600")
+        (cancelled,) = jobs("cancel", str(later["id"]))
+        assert cancelled["status"] == "cancelled"
+        assert jobs("show", str(later["id"])) == [cancelled]
 
 
 def test_ctrl_c_leaves_the_job_running(here: Installed) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import socketio
 
 from scripts.source_tree import ROOT
-from tests.support import programs
+from tests.support import programs, redis
 from tests.support.processes import running
 from tests.support.server import Person, Server, serving, token_for
 from tests.support.streams import start_job
@@ -23,10 +24,15 @@ CLIENTS = ROOT / "tests" / "system" / "clients"
 SECONDS = 60.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server")) as listening:
-        yield listening
+@pytest.fixture(scope="module", params=[1, 2], ids=["one-worker", "two-workers"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Of two workers, each request reaches either: "no sticky sessions needed"."""
+    with ExitStack() as stack:
+        settings: dict[str, object] = {}
+        if request.param > 1:
+            broker = stack.enter_context(redis.serving())
+            settings = {"broker_url": broker.url, "workers": request.param, "worker": "true"}
+        yield stack.enter_context(serving(tmp_path_factory.mktemp("server"), settings))
 
 
 async def node(*words: str, **env: str) -> list[dict[str, Any]]:
