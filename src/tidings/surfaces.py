@@ -7,18 +7,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from tidings import metrics
 from tidings.api.app import build as build_api
+from tidings.api.services import AdminServices
 from tidings.api.services import Services as ApiServices
+from tidings.artifacts.base import Storage
+from tidings.cluster.vitals import Vitals
+from tidings.console import routes as console
+from tidings.console.session import Services as ConsoleServices
+from tidings.crew.metrics import summed
+from tidings.delivery.administer import Administration
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import once
+from tidings.delivery.orders import Orders
 from tidings.delivery.recovery import Recovery
 from tidings.delivery.relay import Relay
+from tidings.delivery.status import Status
 from tidings.delivery.subscribe import Subscriptions
+from tidings.domain.crew import Crew
 from tidings.domain.errors import TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
 from tidings.identity.limiter import TokenBucket
+from tidings.jobs.external import External
 from tidings.jobs.requests import Jobs
 from tidings.reception import Reception
 from tidings.settings import Settings
@@ -48,8 +60,14 @@ class Ground:
     security: SecurityLog
     identity: Reception
     jobs: Jobs
+    orders: Orders
+    external: External
+    files: Storage
     wheel: Wheel
     draining: Callable[[], bool]
+    crew: Crew | None
+    status: Status
+    vitals: Vitals
 
 
 class Surfaces:
@@ -62,7 +80,8 @@ class Surfaces:
         self._background = Background()
         self.sockets = self._sockets()
         self.streams = Streams(self._stream_services(), self._stream_terms)
-        self.api = build_api(self._api_services(), self.streams.routes())
+        pages = console.routes(self._console_services())
+        self.api = build_api(self._api_services(), [*self.streams.routes(), *pages])
 
     async def close(self) -> None:
         """End what is still being done for clients."""
@@ -80,6 +99,7 @@ class Surfaces:
             per_user=settings.max_connections_per_user,
             audit=ground.security,
             reformat=ground.hub.reformat,
+            status=ground.status.greeting,
         )
         offer = Offer(
             namespaces={NAMESPACE: Notifications(services)},
@@ -97,7 +117,9 @@ class Surfaces:
             max_payload=settings.max_message_bytes,
             outbox_bytes=settings.outbox_bytes,
         )
-        return Endpoint(partial(Conversation, offer), terms, Door(self._doorkeeper(), ground.security))
+        return Endpoint(
+            partial(Conversation, offer), terms, Door(self._doorkeeper(), ground.security), ground.crew
+        )
 
     def _doorkeeper(self) -> Doorkeeper:
         ground, settings = self._ground, self._ground.settings
@@ -148,18 +170,37 @@ class Surfaces:
             inbox=self._inbox,
             relay=ground.relay,
             jobs=ground.jobs,
+            external=ground.external,
+            files=ground.files,
             once=partial(once, ground.database),
             limiter=ground.identity.rest_limiter,
+            report_limiter=ground.identity.report_limiter,
             origins=ground.identity.origins,
             peers=ground.identity.peers,
             audit=ground.security,
+            admin=AdminServices(
+                verbs=Administration(ground.database, ground.orders),
+                vitals=ground.vitals,
+                nodes=ground.shared.nodes,
+            ),
             ready={"database": self._database_answers, "broker": self._broker_works},
             draining=ground.draining,
+            metrics=metrics.REGISTRY if ground.crew is None else summed(ground.crew),
             metrics_open=not settings.production,
             metrics_token=None if token is None else token.get_secret_value(),
             public_https=settings.public_https,
             max_body_bytes=settings.max_body_bytes,
             max_json_depth=settings.max_json_depth,
+        )
+
+    def _console_services(self) -> ConsoleServices:
+        identity = self._ground.identity
+        return ConsoleServices(
+            admission=identity.admission,
+            audit=self._ground.security,
+            limiter=identity.console_limiter,
+            own_origins=self._ground.settings.own_origins,
+            cookie_name=identity.cookie_name,
         )
 
     async def _database_answers(self) -> bool:

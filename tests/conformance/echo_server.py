@@ -16,6 +16,7 @@ from typing import Any
 
 from tidings.delivery.audit import SecurityLog
 from tidings.domain.audit import SecurityEvent
+from tidings.domain.crew import Crew
 from tidings.domain.errors import CloseReason
 from tidings.domain.people import Principal
 from tidings.domain.strictjson import dumps
@@ -128,12 +129,13 @@ def _discard(_lines: bytes) -> None:
     """No event is printed."""
 
 
-def build(wheel: Wheel, spawn: Spawn) -> Mapping[bytes, Mount]:
+def build(wheel: Wheel, spawn: Spawn, crew: Crew | None) -> Mapping[bytes, Mount]:
     namespaces = {"/": Echo(), "/custom": Echo()}
     offer = Offer(dict(namespaces), frozenset(namespaces), spawn, ATTACHMENTS)
     terms = Terms(
         wheel=wheel,
-        ping_interval=0.3,
+        # With a crew there is no suite that waits for a ping, and a request may well be late.
+        ping_interval=0.3 if crew is None else 25.0,
         ping_timeout=0.2,
         connect_timeout=1.0,
         write_timeout=20.0,
@@ -154,8 +156,8 @@ def build(wheel: Wheel, spawn: Spawn) -> Mapping[bytes, Mount]:
     )
     security = SecurityLog("conformance", _forget, _discard)
     return {
-        SOCKET_IO: Endpoint(partial(Conversation, offer), terms, Door(keeper, security)),
-        ENGINE_IO: Endpoint(BareEcho, terms, Door(replace(keeper, path=ENGINE_IO), security)),
+        SOCKET_IO: Endpoint(partial(Conversation, offer), terms, Door(keeper, security), crew),
+        ENGINE_IO: Endpoint(BareEcho, terms, Door(replace(keeper, path=ENGINE_IO), security), crew),
     }
 
 

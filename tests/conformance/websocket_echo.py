@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tidings.domain.crew import Crew
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
 from tidings.hub.wheel import Wheel
 from tidings.transports.exchange import Mount, Reply, Request, Successor, Taker, Upgrade
@@ -55,6 +56,9 @@ class Echoes:
     def __init__(self, wheel: Wheel) -> None:
         self._wheel = wheel
 
+    def elsewhere(self, target: bytes) -> int | None:
+        return None
+
     def upgrade(self, upgrade: Upgrade) -> Successor | TidingsError:
         try:
             answer = handshake.accept(upgrade.headers)
@@ -75,7 +79,7 @@ class Echoes:
         return None
 
 
-def build(wheel: Wheel, _spawn: Spawn) -> Mapping[bytes, Mount]:
+def build(wheel: Wheel, _spawn: Spawn, _crew: Crew | None) -> Mapping[bytes, Mount]:
     return {b"/": Echoes(wheel)}
 
 

@@ -145,3 +145,67 @@ def test_settings_are_frozen() -> None:
 def test_every_setting_says_what_it_is_for() -> None:
     """Each is listed in docs/settings.md with its reason."""
     assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"JWKS_URL": "https://issuer.example/keys"}, "TIDINGS_JWT_ALGORITHM is to be"),
+        ({"JWT_ALGORITHM": "RS256"}, "needs either"),
+        (
+            {
+                "JWT_ALGORITHM": "RS256",
+                "JWKS_URL": "https://issuer.example/keys",
+                "JWT_PUBLIC_KEY": "key.pem",
+            },
+            "needs either",
+        ),
+        ({"JWT_ALGORITHM": "RS256", "JWKS_URL": "ftp://issuer.example/keys"}, "not https"),
+        ({"JWT_ALGORITHM": "RS256", "JWKS_URL": "http://issuer.example/keys"}, "only https in production"),
+    ],
+)
+def test_where_keys_come_from(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], named: str
+) -> None:
+    """One source of keys, that fits the algorithm; a key set comes by https in production."""
+    assert named in faults(monkeypatch, **{f"TIDINGS_{name}": value for name, value in environment.items()})
+
+
+def test_a_key_set_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secret is asked for then; outside production it may come by http."""
+    url = "http://127.0.0.1:9/keys"
+    given(monkeypatch, TIDINGS_JWT_ALGORITHM="ES256", TIDINGS_JWKS_URL=url, TIDINGS_ENV="development")
+    assert load().jwks_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///srv/artifacts",
+        "s3://bucket",
+        "s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-central-1&downloads=proxy",
+    ],
+)
+def test_where_artifacts_are_kept(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """A directory or a bucket."""
+    monkeypatch.setenv("TIDINGS_ARTIFACTS_URL", url)
+    assert load().artifacts_url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("artifacts", "neither"),
+        ("https://bucket.example", "neither"),
+        ("s3:///prefix", "neither"),
+        ("file://host/directory", "not file:///directory"),
+        ("s3://key:hunter2@bucket", "credentials"),
+        ("s3://bucket?secret=hunter2", "unknown option"),
+        ("s3://bucket?downloads=maybe", "redirect or proxy"),
+    ],
+)
+def test_where_artifacts_cannot_be_kept(monkeypatch: pytest.MonkeyPatch, url: str, fault: str) -> None:
+    """It is refused at the start, and what may be a secret is not repeated."""
+    text = faults(monkeypatch, TIDINGS_ARTIFACTS_URL=url)
+    assert fault in text
+    assert "hunter2" not in text

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
-from tidings.api import docs, openapi
+from tidings.api import catalogue, docs, openapi
+from tidings.api.admin import Admin
+from tidings.api.artifacts import Artifacts
 from tidings.api.edge import Edge
+from tidings.api.external import Reports
 from tidings.api.health import Health
 from tidings.api.jobs import Jobs
 from tidings.api.metrics import Metrics
@@ -26,12 +29,12 @@ def build(services: Services, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     What ``more`` routes raise is answered as a problem too. ``/notifications/events`` and the like come before
     the paths here that would match them.
     """
-    own = routes(operations(services))
+    own = routes(operations(services), also={catalogue.JOB_EVENTS.path: catalogue.JOB_EVENTS.method})
     router = Router([*more, *own, *docs.routes(openapi.document())], redirect_slashes=False)
     return Edge(router, services)
 
 
 def operations(services: Services) -> tuple[Served, ...]:
     """Every operation that is served here."""
-    parts = (Notifications, Jobs, Tickets, Health, Metrics)
+    parts = (Notifications, Jobs, Artifacts, Reports, Tickets, Admin, Health, Metrics)
     return tuple(served for part in parts for served in part(services).served())

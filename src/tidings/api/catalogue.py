@@ -1,8 +1,15 @@
 """Every operation of the REST surface, as the documentation tells of it. How they work is in the files beside."""
 
+from tidings.api import admin_catalogue
 from tidings.api.forms import ListJobs
 from tidings.api.operation import Operation, Success
-from tidings.delivery.forms import CreateJob, CreateNotification, CreateTicket, ListNotifications
+from tidings.delivery.forms import (
+    CreateJob,
+    CreateNotification,
+    CreateTicket,
+    ListNotifications,
+    ReportJob,
+)
 from tidings.domain.errors import ErrorCode
 
 NOTIFICATIONS, JOBS, STREAMS, TICKETS, OPERATION = (
@@ -20,6 +27,7 @@ TAGS = {
     STREAMS: "Server-sent events. Each event has an `id`; a reconnect with `Last-Event-ID` resumes behind it, "
     "nothing missed and nothing twice.",
     TICKETS: "For browsers, whose `EventSource` cannot send headers.",
+    admin_catalogue.TAG: admin_catalogue.ABOUT,
     OPERATION: "For whoever runs the server.",
 }
 
@@ -115,9 +123,13 @@ CREATE_JOB = Operation(
     "/jobs",
     JOBS,
     "Hand a job in",
-    (Success(202, "The job, queued", "Job", located=True),),
+    (Success(202, "The job, queued", "NewJob", located=True),),
     "What the payload holds is a matter of the kind. The job is accepted for good: it runs even if the server "
-    "that took it is killed, and its stream always comes to an end.",
+    "that took it is killed, and its stream always comes to an end. With `delaySeconds` (at most 30 days) it is "
+    "not begun before that time is over.\n\n"
+    "`external` is the kind of jobs that run in somebody else's queue: their payload is `{name?, "
+    "timeoutSeconds?}`, and the answer holds a `reporterToken`, this once, with which whoever runs the job "
+    "reports on it. A job that is silent for `timeoutSeconds` (3,600 if left out, 86,400 at most) has failed.",
     body=CreateJob,
     example={"kind": "report.build", "payload": {"month": "2026-01"}},
     errors=(ErrorCode.UNKNOWN_KIND,),
@@ -153,6 +165,41 @@ RETRY_JOB = Operation(
     (Success(202, "The job, queued again under its own id", "Job"),),
     "It goes on counting its attempts and is granted the attempts of its kind once more.",
     errors=(ErrorCode.NOT_FOUND, ErrorCode.CONFLICT),
+)
+
+GET_ARTIFACT = Operation(
+    "getArtifact",
+    "GET",
+    "/jobs/{id}/artifacts/{name}",
+    JOBS,
+    "Download an artifact",
+    (
+        Success(200, "The file, for saving", media_type="application/octet-stream"),
+        Success(206, "The range of it that was asked for", media_type="application/octet-stream"),
+        Success(304, "It is what `If-None-Match` names"),
+        Success(307, "It is at `Location`, for some minutes"),
+    ),
+    "The media type is the artifact's own. `ETag` is that of the bytes; `Range` (one range of bytes), `If-Range` "
+    "and `If-None-Match` are understood. Where artifacts are kept in a bucket, the answer may be a redirect to it.",
+    errors=(ErrorCode.NOT_FOUND, ErrorCode.RANGE_NOT_SATISFIABLE),
+)
+
+REPORT_JOB = Operation(
+    "reportJob",
+    "POST",
+    "/jobs/{id}/events",
+    JOBS,
+    "Report on an external job",
+    (Success(204, "It is written down and told of, or was before"),),
+    "For whoever runs the job, with the job's `reporterToken`. The first report starts the job; `heartbeat` "
+    "says that it is alive and nothing else; `completed` may bring a `result`, `failed` an `error`. Each report "
+    "has a higher `sequence` than the one before; one that does not is taken for a repetition, is answered "
+    "alike and does nothing. What is new after the job's end is a conflict. A job may be reported on 600 times "
+    "a minute, unless the operator set another limit.",
+    body=ReportJob,
+    example={"sequence": 3, "type": "progress", "progress": 0.5, "stage": "mix", "message": "half of it"},
+    errors=(ErrorCode.CONFLICT,),
+    reporter=True,
 )
 
 _STREAM_ENDS = " A comment is sent every 15 s; a stream without an event for 5 minutes is closed. A user may have 100 open."
@@ -253,9 +300,12 @@ ALL = (
     GET_JOB,
     CANCEL_JOB,
     RETRY_JOB,
+    GET_ARTIFACT,
+    REPORT_JOB,
     JOB_EVENTS,
     INBOX_EVENTS,
     CREATE_TICKET,
+    *admin_catalogue.ALL,
     HEALTH,
     READINESS,
     METRICS,

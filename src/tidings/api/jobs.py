@@ -1,6 +1,7 @@
 """``/jobs``: handing work in and asking after it over REST (contract, sections 6, 7 and 11)."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,8 @@ from tidings.api.principal import admit
 from tidings.api.services import Services, Transaction
 from tidings.delivery.forms import CreateJob
 from tidings.domain import strictjson
-from tidings.domain.job import Job
+from tidings.domain.errors import ErrorCode, FieldError, TidingsError
+from tidings.domain.job import EXTERNAL, Job
 from tidings.domain.people import Principal
 
 _Verb = Callable[[Principal, str], Awaitable[Job]]
@@ -41,14 +43,31 @@ class Jobs:
         form, raw = await read_form(self._services, request, CreateJob)
 
         async def act(tx: Transaction) -> tuple[int, bytes]:
-            job = await self._services.jobs.submit(
-                tx, principal, kind=form.kind, payload=form.payload, priority=form.priority
-            )
-            return 202, strictjson.dumps(job.to_json())
+            return 202, strictjson.dumps(await self._submit(tx, principal, form))
 
         status, body = await create_once(self._services, principal, request, raw, act)
         self._services.jobs.committed()
         return created(status, body, "/jobs")
+
+    async def _submit(self, tx: Transaction, principal: Principal, form: CreateJob) -> dict[str, Any]:
+        """What is answered: the job, and if it runs elsewhere the token to report on it with."""
+        if form.kind != EXTERNAL:
+            job = await self._services.jobs.submit(
+                tx,
+                principal,
+                kind=form.kind,
+                payload=form.payload,
+                priority=form.priority,
+                delay_seconds=form.delay_seconds,
+            )
+            return job.to_json()
+        if form.delay_seconds:
+            fault = FieldError("delaySeconds", "when an external job begins is for its own queue to say")
+            raise TidingsError(ErrorCode.VALIDATION_FAILED, fields=(fault,))
+        job, token = await self._services.external.submit(
+            tx, principal, payload=form.payload, priority=form.priority
+        )
+        return {**job.to_json(), "reporterToken": token}
 
     async def page(self, request: Request) -> Response:
         principal = await admit(self._services, request)

@@ -1,5 +1,6 @@
 """``/metrics`` for Prometheus. In production it takes the metrics token; without one it is not there."""
 
+import asyncio
 import hmac
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,11 +14,11 @@ from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.identity.credentials import bearer
 from tidings.identity.peer import Headers, values
 from tidings.identity.rejection import CredentialRejected
-from tidings.metrics import REGISTRY
 
 
 class Metrics:
     def __init__(self, services: Services) -> None:
+        self._registry = services.metrics
         self._open = services.metrics_open
         self._token = services.metrics_token
 
@@ -28,7 +29,9 @@ class Metrics:
         """Raises NOT_FOUND, as for a path that does not exist, for whoever may not look."""
         if not (self._open or self._is_good(request.scope["headers"])):
             raise TidingsError(ErrorCode.NOT_FOUND)
-        return exposition()
+        # Those of other processes are waited for.
+        text = await asyncio.to_thread(generate_latest, self._registry)
+        return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     def _is_good(self, headers: Headers) -> bool:
         try:
@@ -38,8 +41,3 @@ class Metrics:
         if token is None or not self._token:
             return False
         return hmac.compare_digest(token.encode(), self._token.encode())
-
-
-def exposition() -> Response:
-    """Everything that is measured, in the text format."""
-    return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,6 @@
 """The OpenAPI 3.1 document, written from the catalogue of operations, the forms and the schemas."""
 
+import re
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
@@ -27,6 +28,7 @@ tells more. What belongs to someone else answers exactly as if it did not exist.
 A user may make 600 requests a minute, unless the operator set another limit; `RateLimit` and `RateLimit-Policy` tell what is left, `Retry-After` when \
 there is more.
 """
+_PATH_NAMES = re.compile(r"\{(\w+)\}")
 _CREDENTIALS: list[dict[str, list[str]]] = [{"bearer": []}]
 _ALWAYS = (ErrorCode.FORBIDDEN, ErrorCode.INTERNAL_ERROR, ErrorCode.UNAVAILABLE)
 _ADMITTED = (ErrorCode.UNAUTHENTICATED, ErrorCode.RATE_LIMITED)
@@ -63,6 +65,11 @@ def document(operations: Iterable[Operation] = catalogue.ALL) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "ticket": {"type": "apiKey", "in": "query", "name": "ticket"},
+                "reporter": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "the `reporterToken` of the one job",
+                },
             },
             "schemas": {**SCHEMAS, **{form.__name__: _schema(form) for form in _by_name(forms)}},
             "responses": {
@@ -96,15 +103,16 @@ def _operation(operation: Operation) -> dict[str, Any]:
 def _security(operation: Operation) -> list[dict[str, list[str]]]:
     if operation.public:
         return []
+    if operation.reporter:
+        return [{"reporter": []}]
     return [*_CREDENTIALS, {"ticket": []}] if operation.ticket else _CREDENTIALS
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    if "{id}" in operation.path:
-        found.append(
-            {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-        )
+    found: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": _in_path(name)}
+        for name in _PATH_NAMES.findall(operation.path)
+    ]
     if operation.query is not None:
         schema = _schema(operation.query)["properties"]
         found += [{"name": name, "in": "query", "schema": _given(schema[name])} for name in schema]
@@ -120,6 +128,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
     if operation.ticket:
         found.append({"name": "Last-Event-ID", "in": "header", "schema": {"type": "string"}})
     return found
+
+
+def _in_path(name: str) -> dict[str, str]:
+    return {"type": "string", "format": "uuid"} if name == "id" else {"type": "string"}
 
 
 def _success(success: Success) -> dict[str, Any]:

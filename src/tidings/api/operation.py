@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -34,7 +35,7 @@ class Operation:
 
     ``errors`` are its own; those that follow from the rest (no credential, a body, a rate limit) are added.
     ``public`` needs no credential. ``creates`` takes an ``Idempotency-Key``. ``ticket`` takes one instead of
-    a token.
+    a token, ``reporter`` takes a job's own token and no other.
     """
 
     name: str
@@ -51,17 +52,21 @@ class Operation:
     public: bool = False
     creates: bool = False
     ticket: bool = False
+    reporter: bool = False
 
 
 Served = tuple[Operation, Endpoint]
 
 
-def routes(served: Iterable[Served]) -> list[Route]:
-    """A route for each path, in the order in which the paths come first."""
+def routes(served: Iterable[Served], also: Mapping[str, str] = MappingProxyType({})) -> list[Route]:
+    """A route for each path, in the order in which the paths come first.
+
+    ``also`` names, by path, a method that another room serves there.
+    """
     paths: dict[str, dict[str, Endpoint]] = {}
     for operation, endpoint in served:
         paths.setdefault(operation.path, {})[operation.method] = endpoint
-    return [Route(path, _Methods(endpoints)) for path, endpoints in paths.items()]
+    return [Route(path, _Methods(endpoints, also.get(path))) for path, endpoints in paths.items()]
 
 
 def only_get(endpoint: Endpoint) -> ASGIApp:
@@ -72,11 +77,11 @@ def only_get(endpoint: Endpoint) -> ASGIApp:
 class _Methods:
     """The methods of one path. HEAD is GET, of whose answer the server sends the head."""
 
-    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+    def __init__(self, endpoints: Mapping[str, Endpoint], also: str | None = None) -> None:
         self._endpoints = dict(endpoints)
         if "GET" in endpoints:
             self._endpoints["HEAD"] = endpoints["GET"]
-        self._allow = ", ".join(sorted(self._endpoints))
+        self._allow = ", ".join(sorted({*self._endpoints, *([also] if also else [])}))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self._endpoints.get(scope["method"])

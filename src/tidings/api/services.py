@@ -1,17 +1,21 @@
 """What the REST surface is built on. ``tidings.app`` fills it in; nothing here is made by the surface itself."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from prometheus_client import CollectorRegistry
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.delivery.administer import Administration
 from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
+from tidings.delivery.forms import ReportJob
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.once import Act, Asked
 from tidings.delivery.relay import Relay
 from tidings.domain.job import Job, JobPriority, JobStatus
+from tidings.domain.node import NodeState
 from tidings.domain.people import Principal
 from tidings.identity.limiter import Limiter
 from tidings.identity.origins import Origins
@@ -44,6 +48,7 @@ class Jobs(Protocol):
         kind: str,
         payload: dict[str, Any],
         priority: JobPriority,
+        delay_seconds: float,
     ) -> Job:
         """Accept a job. Raises UNKNOWN_KIND, VALIDATION_FAILED."""
 
@@ -70,6 +75,31 @@ class Jobs(Protocol):
         """Raises CONFLICT unless it failed or was cancelled."""
 
 
+class External(Protocol):
+    """What is asked of jobs that run in somebody else's queue, beyond what is asked of all."""
+
+    async def submit(
+        self, tx: Transaction, principal: Principal, *, payload: dict[str, Any], priority: JobPriority
+    ) -> tuple[Job, str]:
+        """Accept a job; its reporter's token comes with it, once. Raises VALIDATION_FAILED."""
+
+    async def knows(self, job_id: str, token: str) -> bool:
+        """Whether the token is that job's."""
+
+    async def report(self, job_id: str, report: ReportJob) -> None:
+        """Raises CONFLICT when the job is over."""
+
+
+class Files(Protocol):
+    """The bytes of artifacts, by the keys that stand in the jobs."""
+
+    async def link(self, key: str, method: str) -> str | None:
+        """Where else they can be had for a while, by GET or HEAD; None: nowhere."""
+
+    async def open(self, key: str, start: int, length: int) -> AsyncGenerator[bytes]:
+        """That part of them, in pieces. Raises FileNotFoundError."""
+
+
 Once = Callable[[Asked, Act], Awaitable[tuple[int, bytes]]]
 """``delivery.once.once`` on the process's database."""
 
@@ -78,8 +108,17 @@ Check = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True)
+class AdminServices:
+    """What administrators ask. ``vitals`` tells how this node fares, ``nodes`` how all do; it may raise UNAVAILABLE."""
+
+    verbs: Administration
+    vitals: Callable[[], NodeState]
+    nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
+@dataclass(frozen=True, slots=True)
 class Services:
-    """``limiter`` counts REST requests by user. ``metrics_open`` shows metrics to everyone; otherwise it takes
+    """``limiter`` counts REST requests by user, ``report_limiter`` reports by job. ``metrics_open`` shows metrics to everyone; otherwise it takes
     ``metrics_token``, and with none they are not there. ``max_body_bytes`` and ``max_json_depth`` are the
     contract's limits (section 10).
     """
@@ -88,13 +127,18 @@ class Services:
     inbox: Inbox
     relay: Relay
     jobs: Jobs
+    external: External
+    files: Files
     once: Once
     limiter: Limiter
+    report_limiter: Limiter
     origins: Origins
     peers: Peers
     audit: SecurityLog
+    admin: AdminServices
     ready: Mapping[str, Check]
     draining: Callable[[], bool]
+    metrics: CollectorRegistry
     metrics_open: bool
     metrics_token: str | None
     public_https: bool

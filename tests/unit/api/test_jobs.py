@@ -41,6 +41,41 @@ async def test_jobs_that_are_not_accepted(rig: Rig) -> None:
     assert (await rig.get("/jobs", "ann")).json() == {"items": [], "nextCursor": None}
 
 
+async def test_a_delayed_job(rig: Rig) -> None:
+    """It is accepted like any other, and queued until its time."""
+    job = await rig.job("ann", delaySeconds=30 * 86_400)
+    assert job["status"] == "queued"
+    assert (await rig.get(f"/jobs/{job['id']}", "ann")).json() == job
+    for delay in (-1, 30 * 86_400 + 1, "5", None):
+        body = {"kind": "demo.steps", "payload": {"steps": 1, "delayMs": 0}, "delaySeconds": delay}
+        answer = await rig.post("/jobs", "ann", body)
+        assert [error["field"] for error in answer.json()["errors"]] == ["delaySeconds"]
+
+
+async def test_dead_letters(rig: Rig) -> None:
+    """``GET /jobs?status=failed`` lists them, ``POST /jobs/{id}/retry`` queues one again."""
+    failed = []
+    for _ in range(3):
+        body = {"kind": "external", "payload": {}}
+        job = (await rig.post("/jobs", "ann", body)).json()
+        reporter = {"Authorization": f"Bearer {job['reporterToken']}"}
+        report = {"sequence": 1, "type": "failed"}
+        await rig.client.post(f"/jobs/{job['id']}/events", json=report, headers=reporter)
+        failed.append(job["id"])
+    await rig.job("ann")
+
+    async def dead() -> list[str]:
+        items = (await rig.get("/jobs?status=failed", "ann")).json()["items"]
+        assert all(item["error"]["code"] == "JOB_FAILED" for item in items)
+        return [item["id"] for item in items]
+
+    assert await dead() == failed[::-1]
+    again = await rig.post(f"/jobs/{failed[0]}/retry", "ann")
+    assert (again.status_code, again.json()["status"], again.json()["error"]) == (202, "queued", None)
+    assert await dead() == failed[:0:-1]
+    assert (await rig.post(f"/jobs/{failed[1]}/retry", "bob")).status_code == 404
+
+
 async def test_a_list_is_filtered_and_paged(rig: Rig) -> None:
     """By status and kind; what is no status or no cursor is refused."""
     jobs = [(await rig.job("ann"))["id"] for _ in range(3)]

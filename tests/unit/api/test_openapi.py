@@ -49,13 +49,15 @@ def test_every_operation_is_complete() -> None:
 
 
 def test_credentials_are_named() -> None:
-    """Everything but health and metrics takes the bearer token, and answers 401 and 429."""
+    """Everything but health and metrics takes the bearer token, and answers 401 and 429; reports take the job's."""
     public = {"getHealth", "getReadiness", "getMetrics"}
+    (reports,) = (one for one in operations_of(DOCUMENT) if one["operationId"] == "reportJob")
+    assert reports["security"] == [{"reporter": []}]
     for operation in operations_of(DOCUMENT):
         if operation["operationId"] in public:
             assert operation["security"] == []
         else:
-            assert operation["security"][0] == {"bearer": []}
+            assert operation["security"][0] == {"bearer": []} or operation is reports
             assert {"401", "429"} <= set(operation["responses"])
     assert DOCUMENT["components"]["securitySchemes"]["bearer"]["scheme"] == "bearer"
 
@@ -101,6 +103,7 @@ async def test_answers_have_the_shape_that_is_described(rig: Rig) -> None:
         "Unread": (await rig.get("/notifications/unread", "ann")).json(),
         "Marked": (await rig.post("/notifications/read-all", "ann")).json(),
         "Job": job,
+        "NewJob": job,
         "JobList": (await rig.get("/jobs", "ann")).json(),
         "Ticket": ticket.json(),
         "Readiness": (await rig.client.get("/readyz")).json(),

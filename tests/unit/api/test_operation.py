@@ -29,6 +29,14 @@ def test_a_path_is_one_route() -> None:
     assert [route.path for route in made] == ["/b", "/a"]
 
 
+async def test_a_path_that_two_rooms_serve() -> None:
+    """A 405 names the other room's method too."""
+    (shared,) = routes([(operation("POST", "/b"), answer)], also={"/b": "GET", "/c": "PUT"})
+    with pytest.raises(HTTPException) as refused:
+        await drive(shared.app, http_scope("DELETE", "/b"))
+    assert refused.value.headers == {"Allow": "GET, POST"}
+
+
 async def test_head_is_served_where_get_is() -> None:
     """And only there."""
     sent = await drive(only_get(answer), http_scope("HEAD", "/"))

@@ -23,6 +23,7 @@ from tidings.transports.exchange import RawHeaders
 from tidings.transports.socketio.engine import Revision
 
 _BUSY_SPREAD_SECONDS = 5
+_BUSY_MOST_SECONDS = 60
 _ORIGINS = 64
 _UNUSABLE = ""
 
@@ -132,7 +133,9 @@ class Door:
         if open_now >= keeper.capacity:
             raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="connections")
         if keeper.bucket.take() > 0:
-            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=_spread(), detail="handshake rate")
+            # The more are refused, the longer it takes to let them in.
+            after = int(keeper.bucket.queue(_BUSY_MOST_SECONDS)) + _spread()
+            raise TidingsError(ErrorCode.UNAVAILABLE, retry_after=after, detail="handshake rate")
 
     def take_slot(self, peer: Peer) -> None:
         """Count a connection of an address. Raises TidingsError: TOO_MANY_CONNECTIONS."""
