@@ -8,8 +8,8 @@ import asyncio
 import base64
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ class Page:
         self._reader = asyncio.create_task(self._read())
 
     async def open(self) -> None:
-        target = await self.send("Target.createTarget", url="about:blank")
+        context = (await self.send("Target.createBrowserContext", disposeOnDetach=True))["browserContextId"]
+        target = await self.send("Target.createTarget", url="about:blank", browserContextId=context)
         attached = await self.send("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -171,17 +172,22 @@ class Page:
             self.faults.append(f"{entry['source']}: {entry['text']} {entry.get('url', '')}")
 
 
-@asynccontextmanager
-async def browsing(profile: Path) -> AsyncIterator[Page]:
-    """A Chromium with one tab."""
+@contextmanager
+def chromium(profile: Path) -> Iterator[str]:
+    """A browser; the address to drive it by."""
     flags = [*FLAGS, "--remote-debugging-port=0", f"--user-data-dir={profile}"]
     with running([programs.chromium(), *flags, "about:blank"]) as child:
-        said = await asyncio.to_thread(child.wait_for_output, _DEVTOOLS)
-        url = f"ws://127.0.0.1:{said[1]}{said[2]}"
-        async with connect(url, max_size=None, proxy=None, compression=None) as wire:
-            page = Page(wire)
-            await page.open()
-            try:
-                yield page
-            finally:
-                await page.close()
+        said = child.wait_for_output(_DEVTOOLS)
+        yield f"ws://127.0.0.1:{said[1]}{said[2]}"
+
+
+@asynccontextmanager
+async def visiting(browser: str) -> AsyncIterator[Page]:
+    """A tab of somebody who has been nowhere yet: cookies and locks are shared with no other one."""
+    async with connect(browser, max_size=None, proxy=None, compression=None) as wire:
+        page = Page(wire)
+        await page.open()
+        try:
+            yield page
+        finally:
+            await page.close()

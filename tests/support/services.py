@@ -127,7 +127,7 @@ async def serving(url: str, routes: Sequence[BaseRoute] = (), **changes: Any) ->
         jobs = await _jobs(database, relay)
         files = LocalStorage(Path(url.removeprefix("sqlite:///")).parent / "artifacts")
         security: list[SecurityEvent] = []
-        tickets, drain = StoredTickets(database, OWN_ORIGIN), asyncio.Event()
+        tickets, drain = StoredTickets(database, {OWN_ORIGIN}), asyncio.Event()
         services = replace(
             _services(database, relay, jobs, files, security, tickets), draining=drain.is_set, **changes
         )

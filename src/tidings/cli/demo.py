@@ -73,6 +73,7 @@ def banner(visitors: tuple[Visitor, ...], url: str) -> str:
     steps = {"kind": "demo.steps", "payload": {"steps": 10, "delayMs": 500}}
     return f"""
 Tidings listens on {url}
+Console:            {url}/console (sign in with one of the tokens below)
 API documentation:  {url}/docs
 
 Demo users, with tokens good for 12 hours:

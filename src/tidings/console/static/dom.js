@@ -22,12 +22,20 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Put these in the place of what an element holds. @param {Element} element @param {...(Child | Child[])} children */
+/**
+ * Put these in the place of what an element holds.
+ * @param {Element} element
+ * @param {...(Child | Child[])} children
+ */
 export function fill(element, ...children) {
   element.replaceChildren(...some(children));
 }
 
-/** Write a text, unless it stands there: assistive technology reads what is written anew. @param {Element} element @param {string} text */
+/**
+ * Write a text, unless it stands there: assistive technology reads what is written anew.
+ * @param {Element} element
+ * @param {string} text
+ */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -58,7 +66,9 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 /** A moment in the reader's own zone; a dash for none. @param {string | null} text */
 export function time(text) {
-  return text ? h("time", { datetime: text, title: text }, MOMENT.format(new Date(text))) : h("span", {}, "–");
+  return text
+    ? h("time", { datetime: text, title: text }, MOMENT.format(new Date(text)))
+    : h("span", {}, "–");
 }
 
 /** Likewise, without the day. @param {string} text */
@@ -78,7 +88,12 @@ export const percent = (share) => `${Math.round(share * 100)} %`;
 /** @param {number} count @param {string} one @param {string} [many] */
 export const counted = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
-/** A button that cannot be pressed again until what it does is done. @param {string} label @param {() => Promise<unknown>} act @param {Attributes} [attributes] */
+/**
+ * A button that cannot be pressed again until what it does is done.
+ * @param {string} label
+ * @param {() => Promise<unknown>} act
+ * @param {Attributes} [attributes]
+ */
 export function button(label, act, attributes = {}) {
   const made = h("button", { type: "button", ...attributes }, label);
   made.addEventListener("click", async () => {
@@ -98,15 +113,31 @@ export function button(label, act, attributes = {}) {
  */
 export function table(caption, columns) {
   const body = h("tbody");
-  const head = h("tr", {}, columns.map((name) => h("th", { scope: "col" }, name)));
-  return { body, element: h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body) };
+  const head = h(
+    "tr",
+    {},
+    columns.map((name) => h("th", { scope: "col" }, name)),
+  );
+  return {
+    body,
+    element: h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, head), body),
+  };
 }
 
 /** A row of such a table. @param {string[]} columns @param {Child[]} cells */
 export const row = (columns, cells) =>
-  h("tr", {}, cells.map((cell, index) => h("td", { "data-label": columns[index] }, cell)));
+  h(
+    "tr",
+    {},
+    cells.map((cell, index) => h("td", { "data-label": columns[index] }, cell)),
+  );
 
 /** @param {(Child | Child[])[]} children @returns {(Node | string)[]} */
 function some(children) {
-  return /** @type {(Node | string)[]} */ (children.flat().filter((child) => child !== null && child !== undefined && child !== false).map((child) => child instanceof Node ? child : String(child)));
+  return /** @type {(Node | string)[]} */ (
+    children
+      .flat()
+      .filter((child) => child !== null && child !== undefined && child !== false)
+      .map((child) => (child instanceof Node ? child : String(child)))
+  );
 }

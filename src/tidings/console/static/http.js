@@ -4,7 +4,9 @@
 export class Refused extends Error {
   /** @param {number} status @param {any} problem @param {number | null} retryAfter */
   constructor(status, problem, retryAfter) {
-    const faults = (problem?.errors ?? []).map((/** @type {any} */ fault) => `${fault.field} ${fault.message}`.trim());
+    const faults = (problem?.errors ?? []).map((/** @type {any} */ fault) =>
+      `${fault.field} ${fault.message}`.trim(),
+    );
     super([problem?.detail ?? problem?.title ?? `The server answered ${status}`, ...faults].join(": "));
     this.status = status;
     this.requestId = problem?.requestId ?? null;
@@ -28,22 +30,36 @@ export class Away extends Error {
   }
 }
 
-/** @type {() => void} */
-let signedOut = () => {};
+/** @type {{ signedOut: () => void, weather: (state: "ok" | "away") => void }} */
+let listener = { signedOut: () => {}, weather: () => {} };
 
-/** Who is told that the session is over. @param {() => void} listener */
-export function onSignedOut(listener) {
-  signedOut = listener;
+/**
+ * Who is told that the session is over, and whether the server can be reached.
+ * @param {typeof listener} told
+ */
+export function listen(told) {
+  listener = told;
+}
+
+/** Tell whether the server can be reached. @param {"ok" | "away"} state */
+export const tell = (state) => listener.weather(state);
+
+/** Find out whether there still is a session; whoever listens is told if not. */
+export async function probe() {
+  if ((await ask("GET", "/console/session").catch(() => undefined)) === null) listener.signedOut();
 }
 
 /**
  * The JSON of an answer; null if there is none.
  * @param {string} method @param {string} path
- * @param {{ query?: Record<string, string | number | boolean | null | undefined>, body?: unknown, signal?: AbortSignal }} [more]
+ * @param {{ query?: Record<string, string | number | boolean | null | undefined>, body?: unknown,
+ *   signal?: AbortSignal }} [more]
  * @throws {Refused | Away}
  */
 export async function ask(method, path, { query = {}, body, signal } = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   const search = new URLSearchParams(given.map(([name, value]) => [name, String(value)])).toString();
   /** @type {RequestInit} */
   const request = { method, signal, credentials: "same-origin", cache: "no-store" };
@@ -52,11 +68,14 @@ export async function ask(method, path, { query = {}, body, signal } = {}) {
     request.body = JSON.stringify(body);
   }
   const answer = await fetch(search ? `${path}?${search}` : path, request).catch((fault) => {
-    throw signal?.aborted ? fault : new Away();
+    if (signal?.aborted) throw fault;
+    tell("away");
+    throw new Away();
   });
+  tell("ok");
   const text = await answer.text().catch(() => "");
   if (answer.ok) return text ? JSON.parse(text) : null;
-  if (answer.status === 401) signedOut();
+  if (answer.status === 401) listener.signedOut();
   throw new Refused(answer.status, parsed(text), Number(answer.headers.get("Retry-After")) || null);
 }
 
@@ -69,10 +88,21 @@ function parsed(text) {
   }
 }
 
-/** Milliseconds, or less if the signal comes first. @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
+/**
+ * Milliseconds, or less if the signal comes first.
+ * @param {number} ms
+ * @param {AbortSignal} signal
+ * @returns {Promise<void>}
+ */
 export function pause(ms, signal) {
   return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+    const over = new AbortController();
+    const end = () => {
+      clearTimeout(timer);
+      over.abort();
+      done();
+    };
+    const timer = setTimeout(end, ms);
+    signal.addEventListener("abort", end, { signal: over.signal });
   });
 }

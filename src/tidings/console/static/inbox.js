@@ -14,12 +14,19 @@ const GATHER_MS = 300;
 /** Told whenever something about the inbox has changed. @type {Set<() => void>} */
 const listeners = new Set();
 
-/** Keep the unread count in the badge, by the one stream of the inbox. @param {HTMLElement} badge @param {AbortSignal} signal */
+/**
+ * Keep the unread count in the badge, by the one stream of the inbox.
+ * @param {HTMLElement} badge
+ * @param {AbortSignal} signal
+ */
 export function watchUnread(badge, signal) {
   let unread = 0;
   let newest = -1;
 
-  /** Of two counts the one with the higher version is the newer. @param {{ count: number, version: number }} unread */
+  /**
+   * Of two counts the one with the higher version is the newer.
+   * @param {{ count: number, version: number }} unread
+   */
   function show({ count, version }) {
     if (version < newest) return;
     newest = version;
@@ -38,19 +45,27 @@ export function watchUnread(badge, signal) {
     if (event.type === "ready") show(event.unread);
     if (event.type === "unread") show(event);
     // What goes to many is not followed by a count, which is another one for each reader.
-    if (event.type === "new" && event.notification.audience !== "user") show({ count: unread + 1, version: newest });
+    if (event.type === "new" && event.notification.audience !== "user")
+      show({ count: unread + 1, version: newest });
     for (const listener of listeners) listener();
   }
 
   follow({ path: "/notifications/events", heard, poll, signal });
 }
 
-/** Something to be done once for whatever comes in a short while. @param {() => void} act @param {AbortSignal} signal */
+/**
+ * Something to be done once for whatever comes in a short while.
+ * @param {() => void} act
+ * @param {AbortSignal} signal
+ */
 function gather(act, signal) {
   /** @type {number | undefined} */
   let soon;
   return () => {
-    soon ??= setTimeout(() => { soon = undefined; if (!signal.aborted) act(); }, GATHER_MS);
+    soon ??= setTimeout(() => {
+      soon = undefined;
+      if (!signal.aborted) act();
+    }, GATHER_MS);
   };
 }
 
@@ -85,17 +100,41 @@ export function inbox(main, { signal }) {
 
   /** @param {Notification} letter */
   function letterItem(letter) {
-    const mark = button("", () => attempt(place, () => ask("POST", `/notifications/${letter.id}/${read ? "unread" : "read"}`)).then(refresh));
-    const archive = button("Archive", () => attempt(place, () => ask("POST", `/notifications/${letter.id}/archive`)).then(refresh));
+    const mark = button("", () =>
+      attempt(place, () => ask("POST", `/notifications/${letter.id}/${read ? "unread" : "read"}`)).then(
+        refresh,
+      ),
+    );
+    const archive = button("Archive", () =>
+      attempt(place, () => ask("POST", `/notifications/${letter.id}/archive`)).then(refresh),
+    );
     let read = false;
-    const element = h("li", {},
-      h("div", { class: "head" }, h("h2", {}, letter.title),
+    const element = h(
+      "li",
+      {},
+      h(
+        "div",
+        { class: "head" },
+        h("h2", {}, letter.title),
         letter.priority === "high" && h("span", { class: "mark failed" }, "high"),
-        letter.audience !== "user" && h("span", { class: "mark queued" }, `to ${letter.audience === "tenant" ? "the tenant" : "everyone"}`),
-        time(letter.createdAt)),
+        letter.audience !== "user" &&
+          h(
+            "span",
+            { class: "mark queued" },
+            `to ${letter.audience === "tenant" ? "the tenant" : "everyone"}`,
+          ),
+        time(letter.createdAt),
+      ),
       h("p", {}, letter.content),
-      letter.data !== null && h("details", {}, h("summary", {}, "Data"), h("pre", { tabindex: 0 }, JSON.stringify(letter.data, null, 2))),
-      h("p", { class: "actions" }, mark, archive));
+      letter.data !== null &&
+        h(
+          "details",
+          {},
+          h("summary", {}, "Data"),
+          h("pre", { tabindex: 0 }, JSON.stringify(letter.data, null, 2)),
+        ),
+      h("p", { class: "actions" }, mark, archive),
+    );
     return {
       element,
       show: (/** @type {Notification} */ now) => {
@@ -117,9 +156,20 @@ export function inbox(main, { signal }) {
   const changed = gather(() => refresh().catch(() => {}), signal);
   listeners.add(changed);
   signal.addEventListener("abort", () => listeners.delete(changed));
-  fill(main,
-    h("div", { class: "head" }, h("h1", {}, "Inbox"),
-      h("label", { for: "unread" }, unread, " Unread only"), button("Mark all read", readAll)),
-    said, place, letters, empty, more);
+  fill(
+    main,
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Inbox"),
+      h("label", { for: "unread" }, unread, " Unread only"),
+      button("Mark all read", readAll),
+    ),
+    said,
+    place,
+    letters,
+    empty,
+    more,
+  );
   choose();
 }

@@ -53,10 +53,20 @@ export async function job(main, { id, signal }) {
   if (!(await load(place, read, signal))) return;
   attend();
   readChildren().catch(() => {});
-  every(POLL_MS, async () => { if (!over(now.status)) await readChildren(); }, signal);
+  every(
+    POLL_MS,
+    async () => {
+      if (!over(now.status)) await readChildren();
+    },
+    signal,
+  );
 }
 
-/** They are younger than their parent, so they stand before it in the list. @param {Job} parent @param {AbortSignal} signal */
+/**
+ * They are younger than their parent, so they stand before it in the list.
+ * @param {Job} parent
+ * @param {AbortSignal} signal
+ */
 async function childrenOf(parent, signal) {
   /** @type {Job[]} */
   const found = [];
@@ -85,9 +95,11 @@ function jobView(act) {
   const result = code();
   const payload = code();
   const children = h("ul", { class: "files" });
-  const log = h("ol", { class: "log", role: "log", "aria-label": "Events" });
+  const log = h("ol", { class: "log", role: "log", "aria-label": "Events", tabindex: 0 });
   const parts = {
-    made: section("Artifacts", made), children: section("Children", children), result: section("Result", result),
+    made: section("Artifacts", made),
+    children: section("Children", children),
+    result: section("Result", result),
   };
   parts.children.hidden = true;
 
@@ -100,34 +112,78 @@ function jobView(act) {
     retry.hidden = job.status !== "failed" && job.status !== "cancelled";
     error.hidden = job.error === null;
     write(error, job.error ? `${job.error.code}: ${job.error.message}` : "");
-    fill(facts, factsOf(job).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+    fill(
+      facts,
+      factsOf(job).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+    );
     parts.made.hidden = job.artifacts.length === 0;
-    fill(made, job.artifacts.map((file) => h("li", {},
-      h("a", { href: `/jobs/${job.id}/artifacts/${file.name}`, download: file.name }, file.name),
-      h("span", { class: "quiet" }, ` ${file.mediaType}, ${bytes(file.bytes)}`))));
+    fill(
+      made,
+      job.artifacts.map((file) =>
+        h(
+          "li",
+          {},
+          h("a", { href: `/jobs/${job.id}/artifacts/${file.name}`, download: file.name }, file.name),
+          h("span", { class: "quiet" }, ` ${file.mediaType}, ${bytes(file.bytes)}`),
+        ),
+      ),
+    );
     parts.result.hidden = job.result === null;
     write(result, JSON.stringify(job.result, null, 2));
     write(payload, JSON.stringify(job.payload, null, 2));
   }
 
   return {
-    element: h("article", {},
-      h("div", { class: "head" }, title, status.element, stage, h("span", { class: "actions" }, cancel, retry)),
-      progress.element, error, facts, parts.made, parts.children, section("Events", log), parts.result,
-      section("Payload", payload)),
+    element: h(
+      "article",
+      {},
+      h(
+        "div",
+        { class: "head" },
+        title,
+        status.element,
+        stage,
+        h("span", { class: "actions" }, cancel, retry),
+      ),
+      progress.element,
+      error,
+      facts,
+      parts.made,
+      parts.children,
+      section("Events", log),
+      parts.result,
+      section("Payload", payload),
+    ),
     show,
     log: (/** @type {JobEvent} */ event) => {
       const text = [event.stage, event.message].filter(Boolean).join(": ");
-      log.append(h("li", {}, clock(event.timestamp), h("span", { class: "type" }, event.type),
-        h("span", { class: "number" }, percent(event.progress)), h("span", {}, text)));
+      log.append(
+        h(
+          "li",
+          {},
+          clock(event.timestamp),
+          h("span", { class: "type" }, event.type),
+          h("span", { class: "number" }, percent(event.progress)),
+          h("span", {}, text),
+        ),
+      );
       while (log.children.length > LOG_LINES) log.firstElementChild?.remove();
       log.scrollTop = log.scrollHeight;
     },
     children: (/** @type {Job[]} */ jobs) => {
       parts.children.hidden = jobs.length === 0;
-      fill(children, jobs.map((child) => h("li", {}, h("a", { href: `#/jobs/${child.id}` }, child.kind),
-        h("span", { class: `mark ${child.status}` }, child.status),
-        h("span", { class: "quiet" }, percent(child.progress)))));
+      fill(
+        children,
+        jobs.map((child) =>
+          h(
+            "li",
+            {},
+            h("a", { href: `#/jobs/${child.id}` }, child.kind),
+            h("span", { class: `mark ${child.status}` }, child.status),
+            h("span", { class: "quiet" }, percent(child.progress)),
+          ),
+        ),
+      );
     },
   };
 }

@@ -16,7 +16,7 @@ import { attempt, every, explain, List, load } from "./view.js";
  *   message: string | null, timestamp: string }} JobEvent
  */
 
-export const POLL_MS = 5000;
+export const POLL_MS = 2000;
 const STREAMS = 3;
 const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const COLUMNS = ["Kind", "Status", "Stage", "Progress", "Attempt", "Created"];
@@ -26,13 +26,24 @@ const DEAD_COLUMNS = ["Kind", "Error", "Attempts", "Failed", "Retry"];
 export const over = (status) => status === "succeeded" || status === "failed" || status === "cancelled";
 
 /** The job as an event tells of it. @param {Job} job @param {JobEvent} event @returns {Job} */
-export const moved = (job, { status, stage, progress, attempt: number }) =>
-  ({ ...job, status, stage, progress, attempt: number });
+export const moved = (job, { status, stage, progress, attempt: number }) => ({
+  ...job,
+  status,
+  stage,
+  progress,
+  attempt: number,
+});
 
 /** A mark for a status, which says it in words too. */
 export function statusMark() {
   const element = h("span");
-  return { element, show: (/** @type {string} */ status) => { element.className = `mark ${status}`; write(element, status); } };
+  return {
+    element,
+    show: (/** @type {string} */ status) => {
+      element.className = `mark ${status}`;
+      write(element, status);
+    },
+  };
 }
 
 /** A bar and its number. @param {string} label */
@@ -41,14 +52,21 @@ export function progressBar(label) {
   const text = h("span", { class: "number" });
   return {
     element: h("span", { class: "progress" }, bar, text),
-    show: (/** @type {number} */ share) => { bar.value = share; write(text, percent(share)); },
+    show: (/** @type {number} */ share) => {
+      bar.value = share;
+      write(text, percent(share));
+    },
   };
 }
 
 /** @param {HTMLElement} main @param {import("./main.js").Visit} visit */
 export function jobs(main, { signal }) {
-  const select = h("select", { id: "status", onchange: () => choose() },
-    h("option", { value: "" }, "all"), STATUSES.map((status) => h("option", { value: status }, status)));
+  const select = h(
+    "select",
+    { id: "status", onchange: () => choose() },
+    h("option", { value: "" }, "all"),
+    STATUSES.map((status) => h("option", { value: status }, status)),
+  );
   const place = h("div");
   const grid = table("Jobs", COLUMNS);
   const empty = h("p", { class: "empty", hidden: true });
@@ -63,7 +81,12 @@ export function jobs(main, { signal }) {
     draw(list.items);
     grid.element.hidden = list.items.length === 0;
     empty.hidden = list.items.length > 0;
-    write(empty, select.value ? `No job is ${select.value}.` : "There are no jobs. POST /jobs hands one in, and so does `tidings jobs run`.");
+    write(
+      empty,
+      select.value
+        ? `No job is ${select.value}.`
+        : "There are no jobs. POST /jobs hands one in, and so does `tidings jobs run`.",
+    );
     more.hidden = list.cursor === null;
     attend();
   }
@@ -83,9 +106,17 @@ export function jobs(main, { signal }) {
   /** A stream for each of the first that are under way; the others move with the next poll. */
   function attend() {
     const under = list.items.filter((job) => !over(job.status));
-    const chosen = new Set([...under].sort((a, b) => Number(b.status === "running") - Number(a.status === "running"))
-      .slice(0, STREAMS).map((job) => job.id));
-    for (const [id, stream] of streams) if (!chosen.has(id)) { stream.abort(); streams.delete(id); }
+    const chosen = new Set(
+      [...under]
+        .sort((a, b) => Number(b.status === "running") - Number(a.status === "running"))
+        .slice(0, STREAMS)
+        .map((job) => job.id),
+    );
+    for (const [id, stream] of streams)
+      if (!chosen.has(id)) {
+        stream.abort();
+        streams.delete(id);
+      }
     for (const id of chosen) if (!streams.has(id)) attendTo(id);
   }
 
@@ -94,7 +125,7 @@ export function jobs(main, { signal }) {
     const stream = new AbortController();
     streams.set(id, stream);
     const heard = (/** @type {JobEvent} */ event) => {
-      list.items = list.items.map((job) => job.id === id ? moved(job, event) : job);
+      list.items = list.items.map((job) => (job.id === id ? moved(job, event) : job));
       if (over(event.status)) streams.delete(id);
       show();
       return over(event.status);
@@ -102,9 +133,14 @@ export function jobs(main, { signal }) {
     follow({ path: `/jobs/${id}/events`, heard, signal: AbortSignal.any([stream.signal, signal]) });
   }
 
-  fill(main,
+  fill(
+    main,
     h("div", { class: "head" }, h("h1", {}, "Jobs"), h("label", { for: "status" }, "Status ", select)),
-    place, grid.element, empty, more);
+    place,
+    grid.element,
+    empty,
+    more,
+  );
   choose();
   every(POLL_MS, refresh, signal);
 }
@@ -115,8 +151,14 @@ function jobRow(job) {
   const stage = h("span");
   const progress = progressBar(`Progress of ${job.kind}`);
   const tries = h("span", { class: "number" });
-  const element = row(COLUMNS,
-    [link(job), status.element, stage, progress.element, tries, time(job.createdAt)]);
+  const element = row(COLUMNS, [
+    link(job),
+    status.element,
+    stage,
+    progress.element,
+    tries,
+    time(job.createdAt),
+  ]);
   return {
     element,
     show: (/** @type {Job} */ now) => {
@@ -149,17 +191,26 @@ export function deadLetters(main, { signal }) {
     grid.element.hidden = all.hidden = list.items.length === 0;
     empty.hidden = list.items.length > 0;
     more.hidden = list.cursor === null;
-    if (!busy) write(all, list.cursor === null ? `Retry all ${list.items.length}` : `Retry these ${list.items.length}`);
+    if (!busy)
+      write(
+        all,
+        list.cursor === null ? `Retry all ${list.items.length}` : `Retry these ${list.items.length}`,
+      );
   }
 
   const refresh = () => list.refresh().then(show);
 
   /** @param {Job} job */
   function deadRow(job) {
-    const again = button("Retry", async () => {
-      if (await attempt(place, () => ask("POST", `/jobs/${job.id}/retry`))) write(said, `${job.kind} is queued again.`);
-      await refresh().catch(() => {});
-    }, { "aria-label": `Retry ${job.kind} of ${job.createdAt}` });
+    const again = button(
+      "Retry",
+      async () => {
+        if (await attempt(place, () => ask("POST", `/jobs/${job.id}/retry`)))
+          write(said, `${job.kind} is queued again.`);
+        await refresh().catch(() => {});
+      },
+      { "aria-label": `Retry ${job.kind} of ${job.createdAt}` },
+    );
     const error = h("span", { class: "error" });
     const tries = h("span", { class: "number" });
     const element = row(DEAD_COLUMNS, [link(job), error, tries, time(job.finishedAt), again]);
@@ -206,9 +257,20 @@ export function deadLetters(main, { signal }) {
     return false;
   }
 
-  fill(main, h("div", { class: "head" }, h("h1", {}, "Dead letters"), all),
-    h("p", { class: "quiet" }, "Jobs that have failed for good: their attempts are used up. A retry grants them again."),
-    said, place, grid.element, empty, more);
+  fill(
+    main,
+    h("div", { class: "head" }, h("h1", {}, "Dead letters"), all),
+    h(
+      "p",
+      { class: "quiet" },
+      "Jobs that have failed for good: their attempts are used up. A retry grants them again.",
+    ),
+    said,
+    place,
+    grid.element,
+    empty,
+    more,
+  );
   load(place, refresh, signal);
   every(POLL_MS, refresh, signal);
 }

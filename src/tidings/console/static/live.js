@@ -2,21 +2,17 @@
  * Event streams, as few as can be: a browser opens six connections to a server over HTTP/1.1, all tabs together.
  * So the tabs share slots, a hidden tab has no stream at all, and who gets no slot polls.
  */
-import { ask, Away, pause } from "./http.js";
+import { pause, probe, tell } from "./http.js";
 
 const SLOTS = 4;
 const FIRST_MS = 1000;
 const LONGEST_MS = 30000;
+const POLL_MS = 2000;
 
-/** @typedef {{ path: string, heard: (event: any) => boolean | void, poll?: () => Promise<unknown>, signal: AbortSignal }} Wish */
-
-/** @type {(state: "ok" | "away") => void} */
-let told = () => {};
-
-/** Who is told how the streams fare. @param {(state: "ok" | "away") => void} listener */
-export function onWeather(listener) {
-  told = listener;
-}
+/**
+ * @typedef {{ path: string, heard: (event: any) => boolean | void, poll?: () => Promise<unknown>,
+ *   signal: AbortSignal }} Wish
+ */
 
 /**
  * Hear a stream until the signal comes, or `heard` returns true, which says that it is complete. While no slot is
@@ -28,15 +24,16 @@ export async function follow({ path, heard, poll, signal }) {
   while (!signal.aborted) {
     await shown(signal);
     const release = await slot(signal);
-    if (release) {
-      const ended = await listen(path, heard, signal).finally(release);
-      if (ended === "complete" || signal.aborted) return;
-      if (ended === "opened") wait = FIRST_MS;
-      if (ended === "hidden") continue;
-      await probe();
-    } else if (!signal.aborted) {
-      await poll?.().catch(() => {});
+    if (!release) {
+      if (!signal.aborted) await poll?.().catch(() => {});
+      await pause(POLL_MS, signal);
+      continue;
     }
+    const ended = await listen(path, heard, signal).finally(release);
+    if (ended === "complete") return;
+    if (ended === "hidden") continue;
+    if (ended === "opened") wait = FIRST_MS;
+    await probe();
     await pause(wait, signal);
     wait = Math.min(wait * 2, LONGEST_MS);
   }
@@ -58,26 +55,27 @@ function listen(path, heard, signal) {
       ended.abort();
       done(how);
     };
-    source.onopen = () => { opened = true; told("ok"); };
-    source.onmessage = ({ data }) => { if (heard(JSON.parse(data))) end("complete"); };
+    source.onopen = () => {
+      opened = true;
+      tell("ok");
+    };
+    source.onmessage = ({ data }) => {
+      if (heard(JSON.parse(data))) end("complete");
+    };
     source.onerror = () => {
       if (source.readyState === EventSource.CLOSED) end(opened ? "opened" : "refused");
-      else told("away");
+      else tell("away");
     };
     signal.addEventListener("abort", () => end("complete"), { signal: ended.signal });
-    document.addEventListener("visibilitychange", () => { if (document.hidden) end("hidden"); }, { signal: ended.signal });
+    document.addEventListener(
+      "visibilitychange",
+      () => {
+        if (document.hidden) end("hidden");
+      },
+      { signal: ended.signal },
+    );
     if (signal.aborted) end("complete");
   });
-}
-
-/** Find out why a stream was refused: a session that is over is told to who listens for that. */
-async function probe() {
-  try {
-    await ask("GET", "/console/session");
-    told("ok");
-  } catch (fault) {
-    if (fault instanceof Away) told("away");
-  }
 }
 
 /** Until the tab can be seen. @param {AbortSignal} signal @returns {Promise<void>} */
@@ -85,13 +83,22 @@ function shown(signal) {
   if (!document.hidden) return Promise.resolve();
   return new Promise((done) => {
     const met = new AbortController();
-    const look = () => { if (!document.hidden || signal.aborted) { met.abort(); done(); } };
+    const look = () => {
+      if (!document.hidden || signal.aborted) {
+        met.abort();
+        done();
+      }
+    };
     document.addEventListener("visibilitychange", look, { signal: met.signal });
     signal.addEventListener("abort", look, { signal: met.signal });
   });
 }
 
-/** A free slot's release; null if there is none. @param {AbortSignal} signal @returns {Promise<(() => void) | null>} */
+/**
+ * A free slot's release; null if there is none.
+ * @param {AbortSignal} signal
+ * @returns {Promise<(() => void) | null>}
+ */
 async function slot(signal) {
   for (let number = 0; number < SLOTS && !signal.aborted; number += 1) {
     const release = await new Promise((taken) => {

@@ -1,18 +1,23 @@
 /** The frame: who is signed in, which page is shown, and how the connection fares. */
 import { fill, h, write } from "./dom.js";
-import { ask, onSignedOut, pause } from "./http.js";
+import { ask, listen, pause } from "./http.js";
 import { inbox, watchUnread } from "./inbox.js";
 import { deadLetters, jobs } from "./jobs.js";
 import { job } from "./job.js";
-import { onWeather } from "./live.js";
 import { metrics, nodes } from "./nodes.js";
 import { securityEvents } from "./security.js";
 import { signIn } from "./signin.js";
 import { explain } from "./view.js";
 
-/** @typedef {{ id: string, tenantId: string, email: string, name: string | null, role: "USER" | "ADMIN" | "SUPER_ADMIN" }} User */
+/**
+ * @typedef {{ id: string, tenantId: string, email: string, name: string | null,
+ *   role: "USER" | "ADMIN" | "SUPER_ADMIN" }} User
+ */
 /** @typedef {{ user: User, signal: AbortSignal, id?: string }} Visit */
-/** @typedef {{ hash: string, title: string, roles?: User["role"][], show: (main: HTMLElement, visit: Visit) => void }} Page */
+/**
+ * @typedef {{ hash: string, title: string, roles?: User["role"][],
+ *   show: (main: HTMLElement, visit: Visit) => void }} Page
+ */
 
 /** @type {Page[]} */
 const PAGES = [
@@ -45,8 +50,12 @@ async function begin() {
   write(who, `${found.name ?? found.email} · ${found.role.toLowerCase().replace("_", " ")}`);
   who.title = found.email;
   const badge = h("span", { class: "badge", hidden: true });
-  fill(tabs, PAGES.filter((each) => may(each)).map((each) =>
-    h("a", { href: each.hash }, each.title, each.show === inbox && badge)));
+  fill(
+    tabs,
+    PAGES.filter((each) => may(each)).map((each) =>
+      h("a", { href: each.hash }, each.title, each.show === inbox && badge),
+    ),
+  );
   tabs.hidden = visitor.hidden = false;
   watchUnread(badge, session.signal);
   route();
@@ -59,10 +68,8 @@ async function known() {
       return (await ask("GET", "/console/session"))?.user ?? null;
     } catch (fault) {
       if (!(/** @type {any} */ (fault).passing)) return null;
-      write(weather, `${explain(fault)} Trying again …`);
+      fill(main, h("p", { class: "fault", role: "alert" }, explain(fault), " Trying again …"));
       await pause(RETRY_MS, new AbortController().signal);
-    } finally {
-      write(weather, "");
     }
   }
 }
@@ -90,25 +97,43 @@ function route() {
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  document.title = `${id ? "Job" : chosen?.title ?? "Not found"} · Tidings`;
+  document.title = `${id ? "Job" : (chosen?.title ?? "Not found")} · Tidings`;
   const visit = { user, signal: page.signal, id };
   if (id !== undefined) job(main, visit);
   else if (chosen) chosen.show(main, visit);
-  else fill(main, h("h1", {}, "Not found"), h("p", {}, "There is no such page. ", h("a", { href: "#/jobs" }, "Jobs")));
+  else
+    fill(
+      main,
+      h("h1", {}, "Not found"),
+      h("p", {}, "There is no such page. ", h("a", { href: "#/jobs" }, "Jobs")),
+    );
 }
 
 /** @param {Page} each */
 const may = (each) => user !== null && (each.roles?.includes(user.role) ?? true);
 
-onSignedOut(() => {
-  if (user === null) return;
-  leave("The session is over. Sign in again.");
-  ask("DELETE", "/console/session").catch(() => {});
+listen({
+  signedOut: () => {
+    if (user === null) return;
+    leave("The session is over. Sign in again.");
+    ask("DELETE", "/console/session").catch(() => {});
+  },
+  weather: (state) =>
+    write(weather, state === "ok" || user === null ? "" : "The connection is lost. Reconnecting …"),
 });
-onWeather((state) => write(weather, state === "ok" ? "" : "The connection is lost. Reconnecting …"));
-addEventListener("hashchange", () => { route(); main.focus(); });
+addEventListener("hashchange", () => {
+  route();
+  main.focus();
+});
+// The fragment names the page, so this link must not change it.
+document.querySelector(".skip")?.addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 document.getElementById("sign-out")?.addEventListener("click", async () => {
   leave("");
-  await ask("DELETE", "/console/session").catch(() => signIn(main, "The server does not answer: the cookie is still there.", begin));
+  await ask("DELETE", "/console/session").catch(() =>
+    signIn(main, "The server does not answer: the cookie is still there.", begin),
+  );
 });
 begin();

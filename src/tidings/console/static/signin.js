@@ -8,7 +8,12 @@ export function signIn(main, why, done) {
   const said = h("p", { class: "fault", role: "alert" }, why);
   // Without a name the token is in no form that is sent, should this script fail.
   const token = h("input", {
-    id: "token", type: "password", required: true, autocomplete: "off", spellcheck: "false", "aria-describedby": "how",
+    id: "token",
+    type: "password",
+    required: true,
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-describedby": "how",
   });
   const enter = h("button", {}, "Sign in");
   const submit = async (/** @type {Event} */ event) => {
@@ -26,14 +31,26 @@ export function signIn(main, why, done) {
     token.value = "";
     token.focus();
   };
-  fill(main, h("form", { class: "sign-in", method: "post", onsubmit: submit },
-    h("h1", {}, "Sign in"),
-    said,
-    h("label", { for: "token" }, "Token"),
-    token,
-    h("p", { id: "how", class: "quiet" }, "Paste a token, such as ", h("code", {}, "tidings token EMAIL"), " prints."),
-    !isSecureContext && h("p", { class: "fault" }, "Over plain http the console works on localhost alone."),
-    enter));
+  fill(
+    main,
+    h(
+      "form",
+      { class: "sign-in", method: "post", onsubmit: submit },
+      h("h1", {}, "Sign in"),
+      said,
+      h("label", { for: "token" }, "Token"),
+      token,
+      h(
+        "p",
+        { id: "how", class: "quiet" },
+        "Paste a token, such as ",
+        h("code", {}, "tidings token EMAIL"),
+        " prints.",
+      ),
+      !isSecureContext && h("p", { class: "fault" }, "Over plain http the console works on localhost alone."),
+      enter,
+    ),
+  );
   token.focus();
 }
 
@@ -41,6 +58,7 @@ export function signIn(main, why, done) {
 function reason(fault) {
   if (!(fault instanceof Refused)) return explain(fault);
   if (fault.status === 401) return "This token is no good here, or no more.";
-  if (fault.status === 403) return "The server does not know this page's address as its own: see TIDINGS_PUBLIC_URL.";
+  if (fault.status === 403)
+    return "The server does not know this page's address as its own: see TIDINGS_PUBLIC_URL.";
   return explain(fault);
 }

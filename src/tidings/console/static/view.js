@@ -1,4 +1,6 @@
-/** What all pages do alike: read, show that they read, say what went wrong, try again when that may help. */
+/**
+ * What all pages do alike: read, show that they read, say what went wrong, try again when that may help.
+ */
 import { button, fill, h } from "./dom.js";
 import { ask, Away, pause, Refused } from "./http.js";
 
@@ -8,7 +10,8 @@ const PATIENCE_SECONDS = 5;
 export function explain(fault) {
   if (fault instanceof Away) return "The server does not answer.";
   if (!(fault instanceof Refused)) return "This page has a fault.";
-  if (fault.status === 429) return `Too many requests; more are taken in ${fault.retryAfter ?? PATIENCE_SECONDS} s.`;
+  if (fault.status === 429)
+    return `Too many requests; more are taken in ${fault.retryAfter ?? PATIENCE_SECONDS} s.`;
   const where = fault.requestId && fault.status >= 500 ? ` (request ${fault.requestId})` : "";
   return `${fault.message}${where}.`;
 }
@@ -42,7 +45,11 @@ export async function load(place, read, signal) {
   }
 }
 
-/** Do something that was asked for, and say in `place` if it failed; whether it worked. @param {HTMLElement} place @param {() => Promise<unknown>} act */
+/**
+ * Do something that was asked for, and say in `place` if it failed; whether it worked.
+ * @param {HTMLElement} place
+ * @param {() => Promise<unknown>} act
+ */
 export async function attempt(place, act) {
   try {
     await act();
@@ -54,7 +61,12 @@ export async function attempt(place, act) {
   }
 }
 
-/** Again and again while the tab can be seen; a failure is left for the next time. @param {number} ms @param {() => Promise<unknown>} act @param {AbortSignal} signal */
+/**
+ * Again and again while the tab can be seen; a failure is left for the next time.
+ * @param {number} ms
+ * @param {() => Promise<unknown>} act
+ * @param {AbortSignal} signal
+ */
 export async function every(ms, act, signal) {
   for (;;) {
     await pause(ms, signal);
@@ -73,7 +85,11 @@ export class List {
   /** @type {string | null} */
   cursor = null;
 
-  /** @param {string} path @param {Record<string, string | boolean | null>} query @param {AbortSignal} signal */
+  /**
+   * @param {string} path
+   * @param {Record<string, string | boolean | null>} query
+   * @param {AbortSignal} signal
+   */
   constructor(path, query, signal) {
     this.path = path;
     this.query = query;
@@ -85,7 +101,8 @@ export class List {
     const limit = Math.min(PAGE_MAX, Math.max(PAGE, this.items.length));
     const found = await this.#read({ limit });
     const fresh = new Set(found.items.map((item) => item.id));
-    const rest = found.nextCursor === null ? [] : this.items.slice(limit).filter((item) => !fresh.has(item.id));
+    const rest =
+      found.nextCursor === null ? [] : this.items.slice(limit).filter((item) => !fresh.has(item.id));
     this.items = [...found.items, ...rest];
     if (rest.length === 0) this.cursor = found.nextCursor;
   }
@@ -97,7 +114,10 @@ export class List {
     this.cursor = found.nextCursor;
   }
 
-  /** @param {Record<string, string | number | null>} which @returns {Promise<{ items: T[], nextCursor: string | null }>} */
+  /**
+   * @param {Record<string, string | number | null>} which
+   * @returns {Promise<{ items: T[], nextCursor: string | null }>}
+   */
   #read(which) {
     return ask("GET", this.path, { query: { ...this.query, ...which }, signal: this.signal });
   }
