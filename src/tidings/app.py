@@ -41,6 +41,7 @@ from tidings.store import migrate
 from tidings.store.database import Database
 from tidings.surfaces import Ground, Surfaces
 from tidings.transports.handover import Handover
+from tidings.transports.last_resort import LastResort
 from tidings.transports.server import Berth, Server, configure
 from tidings.transports.site import Limits
 from tidings.transports.socketio.endpoint import PATH
@@ -154,7 +155,12 @@ class Node:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    async def serve(self, ready: Callable[[int], None], berth: Berth | None = None) -> None:
+    async def serve(
+        self,
+        ready: Callable[[int], None],
+        berth: Berth | None = None,
+        last_resort: LastResort | None = None,
+    ) -> None:
         """Listen until a signal comes, or with a berth its steering says so; ``ready`` is told the port.
 
         Returns when everything is released.
@@ -178,7 +184,7 @@ class Node:
             https=settings.public_https,
             handover=handover,
         )
-        self._server = Server(config, self.drain, ready, handover, berth)
+        self._server = Server(config, self.drain, ready, handover, berth, last_resort)
         await self._server.serve()
 
     async def drain(self, hurry: asyncio.Event) -> None:

@@ -55,7 +55,7 @@ class Reception:
             self.directory,
             security,
         )
-        self.tickets = StoredTickets(database, settings.public_url)
+        self.tickets = StoredTickets(database, settings.own_origins)
         self.cookie_name = COOKIE_SECURE if settings.public_https else COOKIE_PLAIN
         self.admission = Admission(
             self.authenticator, self.origins, self.tickets, cookie_name=self.cookie_name

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,18 +20,20 @@ import pytest
 from websockets.asyncio.client import connect
 
 from tests.support import redis
-from tests.support.engineio import Session, Socket, opened, polling, probing
+from tests.support.engineio import Session, Socket, bare_socket, opened, polling, probing
 from tests.support.processes import wait_until
 from tests.support.server import Person, Server, eventually, serving
 from tests.support.streams import streaming
 from tidings.domain.channel import user_channel
 from tidings.domain.event import Event, EventClass
+from tidings.domain.people import Role
 from tidings.domain.strictjson import dumps
 from tidings.store import outbox
 from tidings.store.database import Database
 
 PATH, NAMESPACE = "/socket.io/", "/notifications"
 EVENT, CONNECT = f"42{NAMESPACE},", f"40{NAMESPACE},"
+QUERY = "EIO=4&transport=websocket"
 FIRST = 1000
 FILLING = "x" * 8192
 HOLDERS = 8
@@ -46,6 +48,7 @@ class Missed:
 
     server: Server
     user: Person
+    admin: Person
     pid: str = ""
     offset: str = ""
     number: int = 0
@@ -70,6 +73,11 @@ class Missed:
         self.number += number
         return made
 
+    async def disconnect(self) -> None:
+        async with self.server.http(self.admin) as client:
+            answer = await client.post(f"/admin/users/{self.user.id}/disconnect")
+            assert answer.is_success, answer.text
+
 
 def notification(title: str) -> bytes:
     return dumps({"notification": {"title": title, "data": FILLING}})
@@ -88,7 +96,8 @@ def missed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 async def miss(server: Server) -> Missed:
-    made = Missed(server, await server.person())
+    user, admin = await server.people(Role.USER, Role.ADMIN)
+    made = Missed(server, user, admin)
     async with opened(server.port, PATH, "websocket") as session:
         made.pid, _, made.offset = await come(session, {"token": made.user.token})
     await made.more(FIRST)
@@ -107,10 +116,13 @@ async def come(session: Session, auth: dict[str, str]) -> tuple[str, bool, str]:
 
 
 async def event(session: Session) -> list[Any]:
-    packet = str(await session.hear())
-    assert packet.startswith(EVENT)
-    heard: list[Any] = json.loads(packet[len(EVENT) :])
-    return heard
+    """The next event with a position; how the server is may be told at any time."""
+    while True:
+        packet = str(await session.hear())
+        assert packet.startswith(EVENT)
+        heard: list[Any] = json.loads(packet[len(EVENT) :])
+        if heard[0] != "system:status":
+            return heard
 
 
 async def titles(session: Session, number: int) -> list[str]:
@@ -158,12 +170,26 @@ async def test_broken_off(missed: Missed) -> None:
     heard: list[str] = []
     auth = missed.auth
     while len(heard) < missed.number:
-        async with opened(missed.server.port, PATH, "websocket") as session:
+        async with bare_socket(missed.server.port, PATH, QUERY) as session:
+            await session.open()
             assert (await come(session, auth))[1]
-            for _ in range(min(300, missed.number - len(heard))):
+            for _ in range(min(400, missed.number - len(heard))):
                 _, data, auth["offset"] = await event(session)
                 heard.append(data["notification"]["title"])
+            session.wire.transport.abort()
     assert heard == missed.titles
+
+
+async def test_sent_away_amid_it(missed: Missed) -> None:
+    """Contract, section 11: "``disconnect`` ends sockets": at once, and no position passes what was not told."""
+    async with polling(missed.server.port, PATH) as session:
+        assert (await come(session, missed.auth))[1]
+        heard = await titles(session, 10)
+        await missed.disconnect()
+        while (packet := str(await session.hear())) != f"41{NAMESPACE},":
+            heard.append(json.loads(packet[len(EVENT) :])[1]["notification"]["title"])
+        assert heard == missed.titles[: len(heard)]
+        assert len(heard) < FIRST
 
 
 async def test_by_a_stream(missed: Missed) -> None:
@@ -177,6 +203,22 @@ async def test_by_a_stream(missed: Missed) -> None:
         assert heard == missed.titles
 
 
+async def test_a_stream_that_is_not_read(missed: Missed) -> None:
+    """Contract, section 2: live connections end "within 1 s of the revocation", whatever is still to be told."""
+    server = missed.server
+    with deaf(server) as wire:
+        lines = (
+            "GET /notifications/events HTTP/1.1",
+            "Host: tidings",
+            f"Authorization: Bearer {missed.user.token}",
+            f"Last-Event-ID: {missed.offset}",
+        )
+        wire.sendall("\r\n".join((*lines, "\r\n")).encode())
+        await eventually(lambda: server.gauge("tidings_streams_active") == 1)
+        await missed.disconnect()
+        await eventually(lambda: server.gauge("tidings_streams_active") == 0, STALL_SECONDS / 2)
+
+
 async def test_clients_that_do_not_read(missed: Missed) -> None:
     """Contract, section 9: "its own outbox is bounded in bytes (1 MiB); it is closed with a reason"."""
     server = missed.server
@@ -187,7 +229,7 @@ async def test_clients_that_do_not_read(missed: Missed) -> None:
     before, memory = metric(server, stalled), resident(server)
     async with AsyncExitStack() as holders:
         for _ in range(HOLDERS):
-            holder = await holders.enter_async_context(deaf(server))
+            holder = await holders.enter_async_context(holding(server))
             assert (await come(holder, missed.auth))[1]
         assert server.gauge("tidings_outbox_bytes") <= HOLDERS * MIB
         # The history is read once, or is there anyway; each client has a part of it on the way.
@@ -195,17 +237,21 @@ async def test_clients_that_do_not_read(missed: Missed) -> None:
         await eventually(lambda: metric(server, stalled) == before + HOLDERS, 4 * STALL_SECONDS)
 
 
+@contextmanager
+def deaf(server: Server) -> Iterator[socket.socket]:
+    """A connection whose system takes next to nothing that is not read."""
+    with socket.socket() as wire:
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.connect(("127.0.0.1", server.port))
+        yield wire
+
+
 @asynccontextmanager
-async def deaf(server: Server) -> AsyncIterator[Session]:
-    """A session over WebSocket whose system takes next to nothing that is not read."""
-    with socket.socket() as small:
-        small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        small.connect(("127.0.0.1", server.port))
-        small.setblocking(False)
-        url = f"ws://127.0.0.1:{server.port}{PATH}?EIO=4&transport=websocket"
-        async with connect(
-            url, sock=small, compression=None, max_size=None, max_queue=1, ping_interval=None, close_timeout=0
-        ) as wire:
+async def holding(server: Server) -> AsyncIterator[Session]:
+    """A session over such a connection."""
+    with deaf(server) as small:
+        url = f"ws://127.0.0.1:{server.port}{PATH}?{QUERY}"
+        async with connect(url, sock=small, compression=None, ping_interval=None, max_queue=1) as wire:
             session = Socket(wire, 4)
             await session.open()
             yield session

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.engineio import Ended, Polling, joining, opened, polling, probing
 from tests.support.server import Person, Server, eventually, serving
+from tidings.domain.ids import is_id
 from tidings.domain.people import Role
 
 PATH = "/socket.io/"
@@ -18,6 +19,7 @@ V4 = {"EIO": "4", "transport": "polling"}
 PAGE, STRANGE = "https://app.example", "https://evil.example"
 NAMESPACE = "/notifications"
 NOTE = {"title": "Hello", "content": "News."}
+UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +232,32 @@ async def test_limits_are_those_of_connections(tmp_path: Path) -> None:
         refused = [answer for answer in answers if answer.status_code == 503]
         assert refused
         assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+
+
+async def test_requests_are_counted(server: Server) -> None:
+    """Contract, section 8: long-polling and refused handshakes are counted like other requests, and have an id."""
+    lines = [
+        'tidings_http_requests_total{method="GET",route="/socket.io/",status="200"}',
+        'tidings_http_requests_total{method="POST",route="/socket.io/",status="200"}',
+        'tidings_http_requests_total{method="GET",route="/socket.io/",status="403"}',
+    ]
+    before = exposed(server, lines)
+    user = await server.person()
+    async with ready(server, user) as session:
+        assert is_id(
+            (await session.post(b'42/notifications,["notification:list",{}]')).headers["x-request-id"]
+        )
+    async with asking(server, Origin=STRANGE) as client:
+        refused = await client.get(PATH, params={**V4, "transport": "websocket"}, headers=UPGRADE)
+    assert refused.status_code == 403
+    assert refused.headers["x-request-id"] == refused.json()["requestId"]
+    polls, posts, refusals = (now - then for now, then in zip(exposed(server, lines), before, strict=True))
+    assert polls >= 2
+    assert (posts, refusals) == (2, 1)
+    assert 'tidings_http_request_seconds_count{route="/socket.io/"}' not in server.get("/metrics").text
+
+
+def exposed(server: Server, lines: list[str]) -> list[float]:
+    """The values of these lines of the exposition."""
+    values = dict(line.rsplit(" ", 1) for line in server.get("/metrics").text.splitlines())
+    return [float(values.get(line, 0)) for line in lines]

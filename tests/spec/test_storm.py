@@ -66,6 +66,7 @@ async def test_a_storm_is_let_in_at_the_rate(tmp_path: Path) -> None:
     assert 1 <= accepted <= RATE * (1 + took) + 1
     assert all(headers["content-type"] == "application/problem+json" for headers in refused)
     times = Counter(int(headers["retry-after"]) for headers in refused)
-    assert max(times) >= len(refused) / RATE
+    # The places are given while the line moves on.
+    assert max(times) >= len(refused) / RATE - took
     # Nobody is told a second in which so many come that they are refused again.
     assert max(times.values()) <= 2 * RATE

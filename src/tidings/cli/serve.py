@@ -86,9 +86,11 @@ async def node(settings: Settings, crew: "Crew | None" = None) -> AsyncIterator[
 
 
 async def _serve(settings: Settings) -> None:
+    from tidings.transports.last_resort import LastResort
+
     visitors = await _prepare(settings)
     async with node(settings) as started:
-        await started.serve(lambda port: _announce(settings, port, visitors))
+        await started.serve(lambda port: _announce(settings, port, visitors), last_resort=LastResort())
 
 
 async def _prepare(settings: Settings) -> tuple[demo.Visitor, ...]:

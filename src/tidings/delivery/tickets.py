@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -36,19 +36,19 @@ _log = structlog.stdlib.get_logger("tidings.tickets")
 
 
 class StoredTickets:
-    """``Tickets`` of all nodes on one database; ``own_origin`` is the server's. ``run`` has to run beside."""
+    """``Tickets`` of all nodes on one database; ``own_origins`` are the server's. ``run`` has to run beside."""
 
     def __init__(
         self,
         database: Database,
-        own_origin: str,
+        own_origins: Collection[str],
         *,
         clock: Callable[[], float] = time.time,
         patience: float = HOLD_SECONDS,
     ) -> None:
         """``patience`` is how many seconds one waits for a ticket that another node holds."""
         self._database = database
-        self._own_origin = own_origin
+        self._own_origins = own_origins
         self._clock = clock
         self._patience = patience
         self._node = secrets.token_hex(8)
@@ -120,7 +120,7 @@ class StoredTickets:
             stored = await tickets.find(tx, key)
         if stored is None:
             return Reason.UNKNOWN_TICKET
-        opened = open_(_ticket_of(stored, now), path, origin, now, self._own_origin)
+        opened = open_(_ticket_of(stored, now), path, origin, now, self._own_origins)
         if isinstance(opened, Reason):
             return opened
         if key in self._held or key in self._closed:

@@ -150,6 +150,8 @@ class Directory:
         return self._forgotten_since(known.account, known.era)
 
     def _forgotten_since(self, account: Account, era: int) -> bool:
+        if era == self._era:
+            return False
         user, tenant = account
         return any(self._forgotten.get(id_, self._all_forgotten) > era for id_ in (user.id, tenant.id))
 
@@ -166,6 +168,8 @@ def standing(principal: Principal, account: Account | None) -> Principal:
     user, tenant = account
     if tenant.id != principal.tenant_id:
         raise UserRejected(Reason.MOVED_TENANT)
+    if (principal.role, principal.email, principal.name) == (user.role, user.email, user.name):
+        return principal
     return replace(principal, role=user.role, email=user.email, name=user.name)
 
 

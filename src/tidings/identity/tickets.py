@@ -5,6 +5,7 @@ The rule (contract, sections 2 and 11) is pure: ``open_`` over a frozen record. 
 asked by whoever opens the stream, with the claims of the ticket that comes back.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol
@@ -36,11 +37,13 @@ def fresh(claims: Claims, path: str, origin: str | None, now: float) -> Ticket:
     return Ticket(path, claims, origin, now + FIRST_USE_SECONDS)
 
 
-def open_(ticket: Ticket, path: str, origin: str | None, now: float, own_origin: str) -> Ticket | Reason:
-    """The ticket in use, or why it stays shut. ``own_origin`` is the server's; its pages may send none."""
+def open_(
+    ticket: Ticket, path: str, origin: str | None, now: float, own_origins: Collection[str]
+) -> Ticket | Reason:
+    """The ticket in use, or why it stays shut. ``own_origins`` are the server's; its pages may send none."""
     if path != ticket.path:
         return Reason.TICKET_PATH
-    from_own_page = origin is None and ticket.origin == own_origin
+    from_own_page = origin is None and ticket.origin in own_origins
     if ticket.origin is not None and origin != ticket.origin and not from_own_page:
         return Reason.TICKET_ORIGIN
     if ticket.in_use:

@@ -60,8 +60,10 @@ class Server(uvicorn.Server):
         ready: Callable[[int], None],
         handover: Handover | None = None,
         berth: Berth | None = None,
+        last_resort: LastResort | None = None,
     ) -> None:
         super().__init__(config)
+        self._last_resort = last_resort
         self._handover = handover
         self._berth = berth
         self._listening: dict[int, asyncio.Server] = {}
@@ -128,8 +130,8 @@ class Server(uvicorn.Server):
         hurried.cancel()
 
     async def serve(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]  # likewise
-        steering = by_signals if self._berth is None else self._berth.steering
-        async with steering(self):
+        signals = by_signals(self, self._last_resort)
+        async with signals if self._berth is None else self._berth.steering(self):
             await super().serve()
 
     @contextlib.contextmanager
@@ -149,17 +151,23 @@ class Server(uvicorn.Server):
 
 
 @contextlib.asynccontextmanager
-async def by_signals(server: Server) -> AsyncIterator[None]:
-    """SIGTERM or SIGINT stops it, and a second one hurries. The process ends in time even if that does not help."""
-    last_resort = LastResort()
+async def by_signals(server: Server, last_resort: LastResort | None) -> AsyncIterator[None]:
+    """SIGTERM or SIGINT stops it, and a second one hurries.
+
+    With a last resort the process is the server's alone: it ends in time even if that does not help.
+    """
+
+    def end_within(seconds: float) -> None:
+        if last_resort is not None:
+            last_resort.within(seconds)
 
     def heard() -> None:
         if server.should_exit:
             server.hurry()
-            last_resort.within(_HURRY_SECONDS)
+            end_within(_HURRY_SECONDS)
         else:
             server.stop()
-            last_resort.within(STOP_SECONDS)
+            end_within(STOP_SECONDS)
 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
@@ -169,11 +177,11 @@ async def by_signals(server: Server) -> AsyncIterator[None]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-            if server.should_exit:
+            if last_resort is not None and server.should_exit:
                 # One that comes now must not turn the exit code into that of a crash.
                 signal.signal(number, signal.SIG_IGN)
         if server.should_exit:
-            last_resort.within(_HURRY_SECONDS)
+            end_within(_HURRY_SECONDS)
 
 
 def _spare_the_collector() -> None:

@@ -36,7 +36,7 @@ class House:
         return Claims(self.ann.id, NOW + 3600.25, NOW, "jti", self.acme.id, self.ann.role)
 
     def node(self, patience: float = HOLD_SECONDS) -> StoredTickets:
-        return StoredTickets(self.database, OWN, clock=self.clock, patience=patience)
+        return StoredTickets(self.database, {OWN}, clock=self.clock, patience=patience)
 
     async def issue(self, node: Tickets) -> str:
         value, deadline = await node.issue(self.acme.id, self.claims, PATH, APP)

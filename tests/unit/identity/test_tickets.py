@@ -15,7 +15,7 @@ FRESH = fresh(claims(1), PATH, APP, NOW)
 
 
 def opened(ticket: Ticket, now: float) -> Ticket:
-    outcome = open_(ticket, PATH, APP, now, OWN)
+    outcome = open_(ticket, PATH, APP, now, {OWN})
     assert isinstance(outcome, Ticket)
     return outcome
 
@@ -23,30 +23,30 @@ def opened(ticket: Ticket, now: float) -> Ticket:
 @pytest.mark.parametrize(("after", "expected"), [(0, None), (30, None), (30.1, Reason.TICKET_LATE)])
 def test_the_first_use_is_within_thirty_seconds(after: float, expected: Reason | None) -> None:
     """Contract: "it opens the stream once within 30 s"."""
-    outcome = open_(FRESH, PATH, APP, NOW + after, OWN)
+    outcome = open_(FRESH, PATH, APP, NOW + after, {OWN})
     assert outcome == (expected or replace(FRESH, in_use=True))
 
 
 def test_one_stream_at_a_time() -> None:
     """Contract: "a second stream at the same time ... is 401", however late it is."""
     first = opened(FRESH, NOW)
-    assert open_(first, PATH, APP, NOW + 1, OWN) is Reason.TICKET_IN_USE
-    assert open_(first, PATH, APP, NOW + 1000, OWN) is Reason.TICKET_IN_USE
+    assert open_(first, PATH, APP, NOW + 1, {OWN}) is Reason.TICKET_IN_USE
+    assert open_(first, PATH, APP, NOW + 1000, {OWN}) is Reason.TICKET_IN_USE
 
 
 @pytest.mark.parametrize(("after", "expected"), [(0, None), (60, None), (60.1, Reason.TICKET_LATE)])
 def test_it_reopens_within_sixty_seconds_of_its_last_close(after: float, expected: Reason | None) -> None:
     """Contract: "re-opens it ... only within 60 s of its last close"."""
     closed = replace(FRESH, deadline=NOW + 1000 + REOPEN_SECONDS)
-    outcome = open_(closed, PATH, APP, NOW + 1000 + after, OWN)
+    outcome = open_(closed, PATH, APP, NOW + 1000 + after, {OWN})
     assert outcome == (expected or replace(closed, in_use=True))
 
 
 def test_it_lives_no_longer_than_the_token_behind_it() -> None:
     """Contract: "while the token behind it is valid"."""
     ticket = fresh(replace(claims(1), expires_at=NOW + 10), PATH, APP, NOW)
-    assert isinstance(open_(ticket, PATH, APP, NOW + 9.9, OWN), Ticket)
-    assert open_(ticket, PATH, APP, NOW + 10, OWN) is Reason.EXPIRED
+    assert isinstance(open_(ticket, PATH, APP, NOW + 9.9, {OWN}), Ticket)
+    assert open_(ticket, PATH, APP, NOW + 10, {OWN}) is Reason.EXPIRED
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_it_lives_no_longer_than_the_token_behind_it() -> None:
 )
 def test_another_path_is_refused(path: str) -> None:
     """Contract: "another path or Origin is 401"."""
-    assert open_(FRESH, path, APP, NOW, OWN) is Reason.TICKET_PATH
+    assert open_(FRESH, path, APP, NOW, {OWN}) is Reason.TICKET_PATH
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_it_is_bound_to_the_origin_that_was_sent(bound: str | None, sent: str | 
     "A ticket bound to the server's own Origin is good without one too (same-origin `EventSource` sends
     none)."
     """
-    outcome = open_(replace(FRESH, origin=bound), PATH, sent, NOW, OWN)
+    outcome = open_(replace(FRESH, origin=bound), PATH, sent, NOW, {OWN})
     assert isinstance(outcome, Ticket) if good else outcome is Reason.TICKET_ORIGIN
 
 
