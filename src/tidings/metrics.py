@@ -99,7 +99,11 @@ broker_disorders = _counter(
 broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work", over=min)
 
 requests = _counter("tidings_http_requests", "HTTP requests answered", "method", "route", "status")
-request_seconds = _histogram("tidings_http_request_seconds", "Time to answer an HTTP request", "route")
+request_seconds = _histogram(
+    "tidings_http_request_seconds",
+    "Time to answer an HTTP request, but for those of /socket.io/, which wait for events",
+    "route",
+)
 streams_active = _gauge("tidings_streams_active", "Open SSE streams", "kind")
 
 jobs_finished = _counter("tidings_jobs_finished", "Jobs that reached their end", "kind", "status")

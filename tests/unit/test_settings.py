@@ -116,7 +116,18 @@ def test_older_names_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_development_allows_two_local_origins() -> None:
     """Contract, section 4: "in development also ``http://localhost:3000`` and ``:5000``"."""
-    assert load().origins == {"http://localhost:3000", "http://localhost:5000"}
+    settings = load(port=4100)
+    assert settings.origins - settings.own_origins == {"http://localhost:3000", "http://localhost:5000"}
+    assert settings.own_origins == {"http://127.0.0.1:4100", "http://localhost:4100"}
+
+
+def test_the_server_s_own_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Contract, section 4: "the server's own address, never taken from ``Host``"; where nobody told it, it has none."""
+    public = load(public_url="https://tidings.example.com/")
+    assert public.own_origins == {"https://tidings.example.com"} < public.origins
+    assert load(port=0).own_origins == frozenset()
+    given(monkeypatch)
+    assert load().own_origins == frozenset()
 
 
 def test_a_file_is_read_in_development_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ _UNSTORED = 20_000
 _NOBODY = Peer()
 
 _COUNTERS = {event: metrics.security_events.labels(event) for event in SecurityEventType}
+_FULL = {event: FULL_LINES[event.level] for event in SecurityEventType}
 
 _log = structlog.stdlib.get_logger("tidings.audit")
 _Kind = tuple[SecurityEventType, str | None]
@@ -69,7 +70,7 @@ class SecurityLog:
         # Whose rooms they are makes joins no less alike.
         kind = (event, None if event is SecurityEventType.ROOM_JOIN else reason)
         count = self._counts[kind] = self._counts.get(kind, 0) + 1
-        if count > FULL_LINES[event.level]:
+        if count > _FULL[event]:
             return
         self._put(
             SecurityEvent(
@@ -112,7 +113,7 @@ class SecurityLog:
     def _summarise(self) -> None:
         counts, self._counts = self._counts, {}
         for (event, reason), count in counts.items():
-            beyond = count - FULL_LINES[event.level]
+            beyond = count - _FULL[event]
             if beyond > 0:
                 now = datetime.now(UTC)
                 self._put(SecurityEvent(event, now, new_id(), self._node_id, reason=reason, count=beyond))

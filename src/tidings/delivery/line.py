@@ -54,7 +54,7 @@ def line(database: Database) -> Line:
 
 
 class SharedLine:
-    """One process at a time reads, publishes and deletes; the next finds what was committed meanwhile.
+    """One process at a time takes and publishes; the next finds what was committed meanwhile.
 
     Turns keep the order: a row is not passed over because somebody else may be at it.
     """
@@ -68,10 +68,7 @@ class SharedLine:
     async def take(self, limit: int) -> AsyncIterator[list[Waiting]]:
         async with self._database.write() as tx:
             await outbox.wait_turn(tx)
-            rows = await outbox.pending(tx, limit)
-            yield rows
-            if rows:
-                await outbox.delete(tx, [row.seq for row in rows])
+            yield await outbox.take(tx, limit)
 
     async def clear(self) -> None:
         """Nothing was left."""

@@ -24,12 +24,16 @@ Act = Callable[[AsyncConnection], Awaitable[tuple[int, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asked for what: ``key`` is the header's value or None, ``body`` the request's body as it came."""
+    """Who asked for what: ``key`` is the header's value or None, ``body`` the request's body as it came.
+
+    ``stroke``: it is done with one writing statement (``Database.stroke``).
+    """
 
     principal: Principal
     route: str
     key: str | None
     body: bytes
+    stroke: bool = False
 
 
 async def once(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
@@ -40,7 +44,7 @@ async def once(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
             remembered.
     """
     if asked.key is None:
-        async with database.write() as tx:
+        async with database.stroke() if asked.stroke else database.write() as tx:
             return await act(tx)
     digest = hashlib.sha256(asked.body).hexdigest()
     scope = idempotency.Scope(asked.principal.tenant_id, asked.principal.user_id, asked.route, asked.key)

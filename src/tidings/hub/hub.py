@@ -7,11 +7,13 @@ knows no broker: subscribing, unsubscribing and positions are functions that it 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from itertools import groupby
+from math import ceil
 
 from tidings import metrics
-from tidings.domain.channel import GLOBAL_TENANT, Channel
+from tidings.domain.channel import GLOBAL_TENANT, LIMBO, Channel
 from tidings.domain.errors import CloseReason
 from tidings.domain.event import EventClass, Published
 from tidings.domain.people import TenantId, UserId
@@ -22,6 +24,11 @@ from tidings.hub.session import Format, Session
 Subscribe = Callable[[Collection[Channel]], Awaitable[None]]
 Locate = Callable[[TenantId], Awaitable[Position]]
 Group = tuple[Format, TenantId]
+
+SPREAD_SECONDS = 5.0
+"""How long it may take until all are sent away who have missed something, so that not all come back at once."""
+_TURN_SECONDS = 0.05
+_LEAST_A_TURN = 20
 
 
 class _Audience:
@@ -49,6 +56,8 @@ class Hub:
         self._present: dict[TenantId, int] = {}
         self._pending: list[Published] = []
         self._deserted: set[Channel] = set()
+        self._doomed: deque[Session] = deque()
+        self._doomed_a_turn = 0
 
     def __len__(self) -> int:
         return sum(map(len, self._users.values()))
@@ -68,8 +77,11 @@ class Hub:
         """Let a session hear channels; returns where it stands. Hold its outbox first and release it there.
 
         Raises:
+            ConnectionError: it has missed something, and is about to be closed.
             Exception: what ``subscribe`` or ``locate`` raised; the session then hears nothing new.
         """
+        if LIMBO in session.channels:
+            raise ConnectionError("the session has missed something")
         wanted = [channel for channel in channels if channel not in session.channels]
         tenant = session.principal.tenant_id
         if tenant not in self._seen or GLOBAL_TENANT not in self._seen:
@@ -115,12 +127,25 @@ class Hub:
             self._audiences[channel].groups.setdefault(session.group, set()).add(session)
 
     def lost(self, channel: Channel) -> None:
-        """Something of the channel is gone for good: whoever hears it has to come back and be told so."""
+        """Something of the channel is gone for good: whoever hears it has to come back and be told so.
+
+        From now on it hears nothing more, which would move its position past what it has missed; it is closed
+        at once or, when many are, within ``SPREAD_SECONDS``.
+        """
         self.flush()
         audience = self._audiences.get(channel)
-        if audience is not None:
-            for session in [each for sessions in audience.groups.values() for each in sessions]:
-                session.wire.close(CloseReason.MISSED)
+        if audience is None or not audience.groups:
+            return
+        begins = not self._doomed
+        for session in [each for sessions in audience.groups.values() for each in sessions]:
+            heard = tuple(session.channels)
+            self._admit(session, LIMBO)
+            self.leave(session, heard)
+            self._doomed.append(session)
+        turns = SPREAD_SECONDS / _TURN_SECONDS
+        self._doomed_a_turn = max(_LEAST_A_TURN, ceil(len(self._doomed) / turns))
+        if begins:
+            self._close_doomed()
 
     async def tidy(self) -> None:
         """Unsubscribe from what nobody hears any more. Called now and then, so that reconnects cost nothing."""
@@ -176,12 +201,25 @@ class Hub:
 
         What is up to there has been delivered, and is written first, so that no cursor runs ahead of it.
         """
-        for name in (tenant, GLOBAL_TENANT):
-            position = await self._locate(name)
+        # One after the other: two tasks are dearer than what a broker within this process takes to answer.
+        await self._see(tenant)
+        await self._see(GLOBAL_TENANT)
+
+    async def _see(self, tenant: TenantId) -> None:
+        position = await self._locate(tenant)
+        if self._pending:
             self.flush()
-            seen = self._seen.get(name)
-            if seen is None or seen.epoch != position.epoch or seen.offset < position.offset:
-                self._seen[name] = position
+        seen = self._seen.get(tenant)
+        if seen is None or seen.epoch != position.epoch or seen.offset < position.offset:
+            self._seen[tenant] = position
+
+    def _close_doomed(self) -> None:
+        for _ in range(min(self._doomed_a_turn, len(self._doomed))):
+            session = self._doomed.popleft()
+            if session.channels:
+                session.wire.close(CloseReason.MISSED)
+        if self._doomed:
+            asyncio.get_running_loop().call_later(_TURN_SECONDS, self._close_doomed)
 
     def _admit(self, session: Session, channel: Channel) -> _Audience:
         """Put a session among those who hear a channel."""

@@ -1,12 +1,14 @@
 """How bytes leave: straight to the descriptor while a link keeps up, through a bounded queue while it does not.
 
 One overflow rule: of unsent progress only the newest of each channel is kept; everything else is kept in
-order until ``limit`` bytes, and then the session has to be closed. Nothing here awaits.
+order until ``limit`` bytes, and then the session has to be closed. A replay is not kept: its bytes are made as
+the link takes them. Nothing here awaits.
 """
 
 import asyncio
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple, Protocol, TypeVar
 
 from tidings import metrics
@@ -15,6 +17,9 @@ from tidings.domain.event import EventClass
 from tidings.domain.position import Cursor
 
 _CHUNK = 64 * 1024
+
+_Queue = dict[object, bytes | Iterator[bytes]]
+"""What waits, in order: bytes by the slot in which newer ones may replace them, and replays."""
 
 
 class Frame(NamedTuple):
@@ -39,7 +44,7 @@ class Outbox:
         self._transport: asyncio.WriteTransport = _NOWHERE
         self._limit = limit
         self._direct = -1
-        self._queue: dict[object, bytes] | None = None
+        self._queue: _Queue | None = None
         self._queued = 0
         self._held: list[Frame] | None = None
         self._mark = (0.0, -1)
@@ -59,18 +64,29 @@ class Outbox:
             self._queued -= sum(len(frame.data) for frame in self._held)
             self._held = [frame._replace(data=convert(frame.data)) for frame in self._held]
             self._queued += sum(len(frame.data) for frame in self._held)
-        waiting = self.take()
         self.attach(transport)
-        if waiting:
-            self._push(convert(waiting))
+        if self._queue is not None:
+            self.fd = -1
+            before = _bytes(self._queue)
+            for slot, data in self._queue.items():
+                self._queue[slot] = convert(data) if isinstance(data, bytes) else map(convert, data)
+            self._account(_bytes(self._queue) - before)
+            self._pump()
 
     def take(self) -> bytes:
-        """Everything that waits, which is then no longer here. What is held stays."""
-        waiting = b"".join(self._queue.values()) if self._queue else b""
-        if self._queue is not None:
-            self._account(-len(waiting))
-            self._queue = None
+        """Everything that waits, as ``cut`` leaves it, and is then no longer here. What is held stays."""
+        self.cut()
+        queue, self._queue = self._queue or {}, None
+        waiting = b"".join([data for data in queue.values() if isinstance(data, bytes)])
+        self._account(-len(waiting))
         return waiting
+
+    def cut(self) -> None:
+        """Give a replay up, and all that waits behind it: nobody is to go on behind what they were not told."""
+        if self._queue:
+            kept = dict(takewhile(lambda entry: isinstance(entry[1], bytes), self._queue.items()))
+            self._account(_bytes(kept) - _bytes(self._queue))
+            self._queue = kept
 
     @property
     def congested(self) -> bool:
@@ -94,6 +110,19 @@ class Outbox:
             return True
         return self._enqueue(object(), data)
 
+    def replay(self, pieces: Iterator[bytes]) -> None:
+        """Send pieces of any size in all, each when the link has taken what comes before it.
+
+        What is sent afterwards waits for them. They count for nothing here: what they are made of is history,
+        which is there for others as well.
+        """
+        while self._queue is None:
+            piece = next(pieces, None)
+            if piece is None:
+                return
+            self._push(piece)
+        self._queue[object()] = pieces
+
     def offer(self, frames: Sequence[Frame]) -> bool:
         """Take events on the slow way. False: they do not fit; close the session."""
         if self._held is None:
@@ -114,7 +143,7 @@ class Outbox:
         What ``told`` brought up to there is forgotten: the caller tells of it next. So a session that hears
         other channels already is told of the new ones in its turn, and no position overtakes another.
         """
-        if self._held is None:
+        if not self._held:
             return True
         held, self._held = self._held, []
         due = []
@@ -163,7 +192,7 @@ class Outbox:
         self.fd = self._direct = -1
         self._transport = _NOWHERE
         if self._queue:
-            metrics.outbox_bytes.dec(sum(map(len, self._queue.values())))
+            metrics.outbox_bytes.dec(_bytes(self._queue))
         self._queue = None
         self._held = None
         self._queued = 0
@@ -187,7 +216,9 @@ class Outbox:
         except BlockingIOError:
             sent = 0
         except OSError:
+            # Nothing leaves any more; the transport says so in a moment.
             self.fd = self._direct = -1
+            self._queue = {}
             self._transport.abort()
             return
         if sent != len(data):
@@ -198,7 +229,7 @@ class Outbox:
         if queue is None:
             return False
         replaced = queue.pop(slot, None)
-        if replaced is not None:
+        if isinstance(replaced, bytes):
             self._account(-len(replaced))
             metrics.outbox_conflated.inc()
         queue[slot] = data
@@ -208,23 +239,31 @@ class Outbox:
     def _pump(self) -> None:
         """Hand queued bytes to the transport for as long as it takes all of them."""
         while self._queue is not None and not self._transport.get_write_buffer_size():
-            if not self._queue:
-                self._queue = None
-                if self._held is None:
-                    self.fd = self._direct
-                return
             chunk = self._chunk(self._queue)
-            self._account(-len(chunk))
-            self._transport.write(chunk)
+            if chunk:
+                self._transport.write(chunk)
+                continue
+            self._queue = None
+            if self._held is None:
+                self.fd = self._direct
 
-    @staticmethod
-    def _chunk(queue: dict[object, bytes]) -> bytes:
+    def _chunk(self, queue: _Queue) -> bytes:
+        """What is to be sent next; nothing only when the queue is empty."""
         parts = []
-        size = 0
+        size = counted = 0
         while queue and size < _CHUNK:
-            data = queue.pop(next(iter(queue)))
-            parts.append(data)
-            size += len(data)
+            slot, waiting = next(iter(queue.items()))
+            if isinstance(waiting, bytes):
+                piece = waiting
+                counted += len(piece)
+                del queue[slot]
+            else:
+                piece = next(waiting, b"")
+                if not piece:
+                    del queue[slot]
+            parts.append(piece)
+            size += len(piece)
+        self._account(-counted)
         return b"".join(parts)
 
     def _account(self, size: int) -> None:
@@ -294,6 +333,10 @@ def _descriptor(transport: asyncio.WriteTransport) -> int:
 
 def _size(frames: Iterable[Frame]) -> int:
     return sum(len(frame.data) for frame in frames)
+
+
+def _bytes(queue: _Queue) -> int:
+    return sum(len(data) for data in queue.values() if isinstance(data, bytes))
 
 
 def _slot(frame: Frame) -> object:

@@ -6,8 +6,12 @@ due and returns the next deadline, or None to leave. Times are seconds of any on
 
 from typing import Protocol
 
+import structlog
+
 OFF = -1
 """The ``tick`` of an item that is not on the wheel."""
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.hub")
 
 
 class Timed(Protocol):
@@ -54,7 +58,11 @@ class Wheel:
                 if item.tick != self._done:
                     continue
                 item.tick = OFF
-                following = item.due(now)
+                try:
+                    following = item.due(now)
+                except Exception:  # noqa: BLE001  one connection's fault must not cost the others their deadlines
+                    _log.exception("a deadline failed")
+                    continue
                 if following is not None:
                     self.schedule(item, following)
 

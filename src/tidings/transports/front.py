@@ -15,17 +15,19 @@ import structlog
 
 from tidings import metrics
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
+from tidings.domain.ids import new_id
 from tidings.hub.wheel import OFF, Wheel
 from tidings.transports.exchange import Mount, Request, Taker, Upgrade
 from tidings.transports.handover import Handover, Outcome
 from tidings.transports.http import HttpProtocol
 from tidings.transports.message import HEAD_END, Body, ChunkedBody, Head, MalformedMessage, SizedBody
-from tidings.transports.site import LINGER_SECONDS, Limits, Site, half_close
+from tidings.transports.site import LINGER_SECONDS, REQUEST_ID, Limits, Site, half_close
 
 _BUSY_RETRY_SECONDS = 5
 _FULL = 64 * 1024
 """Bytes of answers that wait for their client; with more, none of its requests is taken."""
 _log = structlog.stdlib.get_logger("tidings.http")
+_SWITCHING = 101
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -57,6 +59,7 @@ class Front(asyncio.Protocol):
         "_site",
         "_stage",
         "_taker",
+        "_tally",
         "_transport",
         "_waiting",
         "lost",
@@ -77,6 +80,7 @@ class Front(asyncio.Protocol):
         self._bare = False
         self._deadline: float | None = None
         self._waiting = 0
+        self._tally = site.tally(b"")
 
     # What the transport calls.
 
@@ -119,12 +123,16 @@ class Front(asyncio.Protocol):
     # What the mount calls: the ``Reply``.
 
     def answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        self._answer(status, ((REQUEST_ID, new_id().encode()), *headers), body)
+
+    def _answer(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
         if not self._asked:
             return
         last = self._stage is _BODY or not self._keep
         self.lost = self._taker = self._body = None
         if self._transport.is_closing():
             return
+        self._tally.count(status)
         self._transport.write(self._site.response(status, headers, body, last=last, bare=self._bare))
         if last:
             self._linger()
@@ -138,7 +146,7 @@ class Front(asyncio.Protocol):
     def refuse(self, error: TidingsError, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:
         if self._asked:
             own, body = self._site.problem(error, self._client())
-            self.answer(error.code.status, (*own, *headers), body)
+            self._answer(error.code.status, (*own, *headers), body)
 
     # What the server and the wheel call.
 
@@ -202,6 +210,7 @@ class Front(asyncio.Protocol):
     def _read_head(self) -> None:
         # Empty lines before a request are passed over (RFC 9112, section 2.2).
         self._data = data = self._data.lstrip(b"\r\n")
+        self._tally = self._site.tally(data)
         mount = self._site.mount(data)
         if mount is None:
             if data and not self._site.undecided(data):
@@ -277,6 +286,7 @@ class Front(asyncio.Protocol):
         if isinstance(successor, TidingsError):
             self._refuse(successor)
         else:
+            self._tally.count(_SWITCHING)
             self._leave(successor)
 
     def _hand_over(self) -> None:
@@ -330,6 +340,7 @@ class Front(asyncio.Protocol):
 
     def _refuse(self, error: TidingsError) -> None:
         """Answer in place of the mount, for the last time."""
+        self._tally.count(error.code.status)
         self._transport.write(self._site.refusal(error, self._client(), bare=self._bare))
         self._linger()
         self._forget()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from prometheus_client import Counter
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
@@ -19,10 +20,14 @@ from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import new_id
 from tidings.hub.wheel import Wheel
 from tidings.transports.exchange import Connections, Mount, RawHeaders
+from tidings.transports.handover import Handover
 
 LINGER_SECONDS: Final = 2.0
 """How long a connection is read from, or written to, after its last answer."""
 
+REQUEST_ID: Final = b"x-request-id"
+
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 _METHOD = re.compile(rb"[A-Z-]{0,20}")
 _NO_CONTENT = 204
 _COMMON = {**problem.SECURITY_HEADERS, "Cache-Control": "no-store"}
@@ -42,10 +47,27 @@ class Limits:
     body_seconds: float
 
 
+class Tally:
+    """Counts the answers to what is asked by one method of one route."""
+
+    def __init__(self, method: str, route: str) -> None:
+        self._method = method
+        self._route = route
+        self._answers: dict[int, Counter] = {}
+
+    def count(self, status: int) -> None:
+        """Count an answer of that status."""
+        counter = self._answers.get(status)
+        if counter is None:
+            counter = metrics.requests.labels(self._method, self._route, status)
+            self._answers[status] = counter
+        counter.inc()
+
+
 class Site:
     """``given`` is what uvicorn makes its protocols of, ``mounts`` who serves below which path.
 
-    ``https``: clients reach the server by it, whatever it speaks itself.
+    ``https``: clients reach the server by it, whatever it speaks itself. ``handover`` leads to the other workers.
     """
 
     def __init__(
@@ -56,8 +78,10 @@ class Site:
         given: Mapping[str, Any],
         *,
         https: bool = False,
+        handover: Handover | None = None,
     ) -> None:
         self.limits = limits
+        self.handover = handover
         self.wheel = wheel
         self.given = given
         self._state: ServerState = given["server_state"]
@@ -67,6 +91,8 @@ class Site:
         self._paths = tuple(sorted(mounts, key=len, reverse=True))
         served = b"|".join(map(re.escape, self._paths)) or b"(?!)"
         self._request = re.compile(rb"[A-Z-]{1,20} (" + served + b")")
+        self._tallies: dict[bytes, Tally] = {}
+        self._other = Tally("other", "none")
         self._default: list[tuple[bytes, bytes]] | None = None
         self._common = b""
         self._secure = dict([problem.HSTS] if https else [])
@@ -75,6 +101,19 @@ class Site:
         """Who is asked by a request that begins so."""
         match = self._request.match(data)
         return None if match is None else self._mounts[match[1]]
+
+    def tally(self, data: bytes) -> Tally:
+        """Where the answer to a request that begins so is counted."""
+        match = self._request.match(data)
+        if match is None:
+            return self._other
+        method, _, route = match[0].partition(b" ")
+        known = method.decode() if method in _METHODS else "other"
+        name = known.encode() + route
+        tally = self._tallies.get(name)
+        if tally is None:
+            tally = self._tallies[name] = Tally(known, route.decode())
+        return tally
 
     def undecided(self, data: bytes) -> bool:
         """Whether a request that begins so may still turn out to be for a mount."""
@@ -124,7 +163,8 @@ class Site:
             exc_info=error.__cause__,
         )
         own = problem.headers(error).items() - _COMMON.items()
-        headers = [(name.lower().encode(), value.encode()) for name, value in own]
+        headers = [(REQUEST_ID, request_id.encode())]
+        headers += [(name.lower().encode(), value.encode()) for name, value in own]
         if error.code is ErrorCode.UPGRADE_REQUIRED:
             headers += _UPGRADE
         return headers, strictjson.dumps(problem.problem(error, request_id))

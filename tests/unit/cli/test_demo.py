@@ -47,15 +47,17 @@ async def test_tokens_are_for_the_owner_s_eyes(terminal: Terminal) -> None:
 
 
 async def test_banner(terminal: Terminal) -> None:
-    """Contract 1: prints the address, a token for each demo user and copy-paste lines."""
+    """Contract 1: prints the console address, a token for each demo user and copy-paste lines; no link has a token."""
     visitors = await prepared(terminal)
     text = demo.banner(visitors, URL)
     assert f"{URL}/docs" in text
+    assert re.search(rf"^Console: +{URL}/console ", text, re.MULTILINE)
+    assert "console#" not in text
     for visitor in visitors:
         assert re.search(
             rf"{visitor.user.email} +{visitor.user.role} +{re.escape(visitor.token)}$", text, re.MULTILINE
         )
-    assert len(text.splitlines()) <= 32
+    assert len(text.splitlines()) <= 33
 
 
 def test_lines_are_whole(terminal: Terminal) -> None:

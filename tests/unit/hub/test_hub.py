@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack
 import pytest
 
 from tests.support.links import Link, link
+from tests.support.sessions import Sessions
 from tidings.broker.base import Limits
 from tidings.broker.memory import MemoryBroker
 from tidings.domain.channel import GLOBAL_CHANNEL, Channel, job_channel, tenant_channel, user_channel
 from tidings.domain.errors import CloseReason
 from tidings.domain.event import Event, EventClass, Published
 from tidings.domain.people import Principal, Role, TenantId, UserId
+from tidings.hub import hub as hub_file
 from tidings.hub.hub import Hub
 from tidings.hub.outbox import Outbox
 from tidings.hub.session import Session
@@ -35,6 +37,10 @@ class Plain:
 PLAIN = Plain()
 
 
+def a_principal(user: str, tenant: TenantId) -> Principal:
+    return Principal(UserId(user), tenant, Role.USER, "", None, 0.0)
+
+
 class Client:
     """A session on a real connection, and what happens to it."""
 
@@ -45,8 +51,7 @@ class Client:
         outbox = Outbox(1024 * 1024)
         outbox.attach(on.transport)
         on.carrier.on_resume = outbox.writable
-        principal = Principal(UserId(user), tenant, Role.USER, "", None, 0.0)
-        self.session = Session(user, principal, self, outbox, wire_format)
+        self.session = Session(user, a_principal(user, tenant), self, outbox, wire_format)
 
     def close(self, reason: CloseReason) -> None:
         self.closed.append(reason)
@@ -280,6 +285,41 @@ async def test_a_full_outbox_closes_its_session_alone(house: House) -> None:
             break
     assert slow.closed[0] is CloseReason.SLOW_CONSUMER
     assert quick.closed == []
+
+
+async def test_who_has_missed_something_hears_nothing_more(house: House) -> None:
+    """Contract, section 4: "never a partial replay". What came later would move the position past the gap."""
+    ann, eve = await house.joined("ann"), await house.joined("eve", OTHER)
+    house.hub.lost(ann.channels[1])
+    assert ann.closed == [CloseReason.MISSED]
+    await house.publish(*((channel, b"later") for channel in ann.channels))
+    await eve.hears(b"later@0.1;")
+    assert ann.link.nothing_there()
+    with pytest.raises(ConnectionError):
+        await house.hub.join(ann.session, [job_channel(ACME, "j")])
+    assert house.hub.sessions_of(ann.session.principal.user_id) == [ann.session]
+    house.hub.leave(ann.session)
+    assert house.hub.sessions() == [eve.session]
+    await house.hub.tidy()
+    assert set(house.subscribed) == set(eve.channels)
+
+
+async def test_many_who_have_missed_something_are_closed_a_few_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that they do not all come back at once; within the time that is set, and each once."""
+    monkeypatch.setattr(hub_file, "SPREAD_SECONDS", 0.2)
+    monkeypatch.setattr(hub_file, "_TURN_SECONDS", 0.01)
+    sessions = Sessions()
+    wires = [(await sessions.join(a_principal(str(number), ACME)))[1] for number in range(600)]
+    sessions.hub.lost(GLOBAL_CHANNEL)
+    sessions.hub.lost(tenant_channel(ACME))
+    assert sum(len(wire.closed) for wire in wires) == 30
+    wires[-1].close(CloseReason.CLIENT_CLOSED)
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(wire.gone.wait() for wire in wires))
+    assert [wire.closed for wire in wires[:-1]] == [[CloseReason.MISSED]] * 599
+    assert wires[-1].closed == [CloseReason.CLIENT_CLOSED]
 
 
 async def test_nothing_is_left_when_all_have_gone(house: House) -> None:

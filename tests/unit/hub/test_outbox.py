@@ -1,6 +1,7 @@
 """The outbox, on real sockets: direct writes, a bounded queue, conflation, and order throughout."""
 
 import asyncio
+from collections.abc import Iterator
 
 from tests.support.links import Link, link
 from tidings.domain.channel import GLOBAL_CHANNEL, Channel, job_channel, user_channel
@@ -13,6 +14,7 @@ TENANT = TenantId("t")
 JOB = job_channel(TENANT, "j")
 USER = user_channel(TENANT, UserId("u"))
 LIMIT = 1024 * 1024
+PIECES = 200
 
 
 def attached(to: Link, limit: int = LIMIT) -> Outbox:
@@ -214,6 +216,93 @@ async def test_moving_takes_along_what_waits_and_what_is_held() -> None:
         assert outbox.send(b"last")
         assert await quick.read(24) == b"WAITS TOO said HELD last"
         assert outbox.fd >= 0
+
+
+async def test_a_replay_is_told_as_the_link_takes_it() -> None:
+    """Contract, section 9: "its own outbox is bounded in bytes": of a long replay next to nothing is made ahead."""
+    made = 0
+
+    def told() -> Iterator[bytes]:
+        nonlocal made
+        for number in range(PIECES):
+            made += 1
+            yield b"%d," % number + b"." * 65536
+
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to, limit=100_000)
+        assert outbox.send(b"first,")
+        outbox.replay(told())
+        assert outbox.send(b"then,")
+        assert outbox.offer([frame(b"live,")])
+        ahead = made
+        whole = (
+            b"first," + b"".join(b"%d," % number + b"." * 65536 for number in range(PIECES)) + b"then,live,"
+        )
+        # Buffers of the system hold a few pieces, whatever size they were asked to have.
+        assert 1 <= ahead <= PIECES // 2
+        assert await to.read(len(whole)) == whole
+        assert made == PIECES
+        await _until_free(outbox)
+        assert outbox.fd >= 0
+        outbox.replay(iter([b"short"]))
+        assert outbox.fd >= 0
+        assert await to.read(5) == b"short"
+
+
+async def test_the_limit_is_that_of_what_waits_behind_a_replay() -> None:
+    """What comes while a client is told what it missed is bounded as ever."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to, limit=LIMIT)
+        congest(outbox)
+        waiting = outbox.waiting
+        outbox.replay(iter([b"x" * 65536] * 100))
+        assert outbox.waiting == waiting
+        assert outbox.send(b"x" * (LIMIT - waiting))
+        assert not outbox.send(b"x")
+
+
+async def test_a_replay_that_is_given_up_takes_along_what_came_behind() -> None:
+    """Nobody's position may pass what they were not told; what was sent before the replay stays."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        filler = congest(outbox)
+        assert outbox.send(b"before ")
+        waiting = outbox.waiting
+        outbox.replay(iter([b"missed "]))
+        assert outbox.offer([frame(b"live ")])
+        outbox.cut()
+        assert outbox.waiting == waiting
+        assert outbox.send(b"farewell")
+        assert (await to.read(filler + 15))[filler:] == b"before farewell"
+        outbox.replay(iter([b"missed"]))
+        outbox.cut()
+
+
+async def test_taking_leaves_no_replay() -> None:
+    """What is taken is what would have been sent before a replay."""
+    async with link(send_buffer=4096) as to:
+        outbox = attached(to)
+        congest(outbox)
+        assert outbox.send(b"before")
+        outbox.replay(iter([b"missed "]))
+        assert outbox.send(b"behind")
+        assert outbox.take().endswith(b"before")
+        assert outbox.take() == b""
+
+
+async def test_moving_takes_a_replay_along() -> None:
+    """Another transport goes on amid a replay, in its own bytes."""
+    async with link(send_buffer=4096) as slow, link() as quick:
+        outbox = attached(slow)
+        congest(outbox)
+        assert outbox.send(b"before ")
+        outbox.replay(iter([b"one ", b"two "]))
+        assert outbox.offer([frame(b"live")])
+        outbox.move(quick.transport, bytes.upper)
+        quick.carrier.on_resume = outbox.writable
+        assert await quick.read(19) == b"BEFORE ONE TWO LIVE"
+        await _until_free(outbox)
+        assert outbox.waiting == 0
 
 
 async def test_a_broken_connection_is_reported_and_harms_no_other() -> None:

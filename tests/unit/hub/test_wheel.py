@@ -42,6 +42,24 @@ def test_asks_anew_after_each_call() -> None:
     assert item.tick == OFF
 
 
+def test_a_fault_costs_nobody_else_a_deadline() -> None:
+    """Whatever one item does: those that are due with it are called, and so is it when it is scheduled anew."""
+
+    class Faulty(Item):
+        def due(self, now: float) -> float | None:
+            super().due(now)
+            raise RuntimeError
+
+    wheel, items = Wheel(0.0, resolution=0.1), [Faulty(), Item(), Faulty(), Item()]
+    for item in items:
+        wheel.schedule(item, 1.0)
+    wheel.advance(1.2)
+    for item in items:
+        wheel.schedule(item, 2.0)
+    wheel.advance(2.2)
+    assert [item.calls for item in items] == [[1.2, 2.2]] * 4
+
+
 def test_only_an_earlier_deadline_moves_an_item() -> None:
     """A later one waits for the call that comes anyway, which asks anew."""
     wheel, item = Wheel(0.0, resolution=0.1), Item()

@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.front_rig import DATE, MAX_BODY, Echo, Line, get, post, request, rigged, until
 from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.ids import is_id
 from tidings.transports.front import Front
 
 
@@ -44,6 +45,7 @@ async def test_what_every_answer_carries() -> None:
         await line.say(get("/desk/"))
         status, headers, body = await line.answer()
         assert (status, body) == (200, b"GET /desk/ ")
+        assert is_id(headers.pop("x-request-id"))
         assert headers == {
             "date": DATE.decode(),
             "x-content-type-options": "nosniff",

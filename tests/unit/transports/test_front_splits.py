@@ -48,7 +48,7 @@ BODIES = {
     chunked("/rest", b"1\n", b"2"): b"app /rest 3",
     get("/rest", "Connection: Upgrade", "Upgrade: h2c"): b"app /rest 0",
 }
-REQUEST_ID = re.compile(rb'"requestId":"[^"]*"')
+REQUEST_ID = re.compile(rb'"requestId":"[^"]*"|x-request-id: [^\r]*\r\n')
 
 
 async def _turn(times: int) -> None:

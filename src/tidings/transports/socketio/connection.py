@@ -219,6 +219,8 @@ class Connection(ABC):
         if self._ends:
             return
         if 200 <= reason.number < 300 and not self._link.jammed:  # noqa: PLR2004  the catalogue's range
+            # Behind a replay it would come too late.
+            self.outbox.cut()
             self.send(*self.farewell())
         self.lost(reason)
         self._link.shut(reason)

@@ -147,7 +147,9 @@ class Client:
         """A channel is over: nothing to do, the hub lets go of it."""
 
     def tell(self, event: str, data: bytes) -> None:
-        self.emit(event, data)
+        # Who is still being let in hears nothing before the welcome, and there how things stand.
+        if self.open:
+            self.emit(event, data)
 
 
 class Conversation(Connection):

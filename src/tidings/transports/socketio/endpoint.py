@@ -12,8 +12,8 @@ import structlog
 
 from tidings import metrics
 from tidings.domain.audit import Peer, SecurityEventType
+from tidings.domain.crew import Crew
 from tidings.domain.errors import CloseReason, ErrorCode, TidingsError
-from tidings.domain.ids import new_secret
 from tidings.domain.people import Principal
 from tidings.transports.exchange import RawHeaders, Reply, Request, Successor, Taker, Upgrade
 from tidings.transports.socketio import handshake, polling, websocket
@@ -21,6 +21,7 @@ from tidings.transports.socketio.connection import Connection, Link, Terms, Visi
 from tidings.transports.socketio.door import Asked, Door, token_of
 from tidings.transports.socketio.engine import Revision
 from tidings.transports.socketio.polling import Polling
+from tidings.transports.socketio.sid import Sids
 from tidings.transports.socketio.websocket import NOBODY, WebSocket
 
 _log = structlog.stdlib.get_logger("tidings.socketio")
@@ -36,10 +37,11 @@ Open = Callable[[Terms, Link, Visitor], Connection]
 class Endpoint:
     """Opens connections and knows those that are open."""
 
-    def __init__(self, open_connection: Open, terms: Terms, door: Door) -> None:
+    def __init__(self, open_connection: Open, terms: Terms, door: Door, crew: Crew | None = None) -> None:
         self._open_connection = open_connection
         self._terms = terms
         self._door = door
+        self._sids = Sids(crew)
         self._open: set[Connection] = set()
         self._carriers: dict[str, Polling | None] = {}
         self._gauges = {
@@ -54,6 +56,10 @@ class Endpoint:
         return self._terms.max_payload
 
     # What the HTTP connection calls.
+
+    def elsewhere(self, target: bytes) -> int | None:
+        """Checks and counts of a session's requests are its owner's, so this comes before them."""
+        return self._sids.elsewhere(target)
 
     def upgrade(self, upgrade: Upgrade) -> Successor | TidingsError:
         """Take a WebSocket handshake, or say why not."""
@@ -91,8 +97,13 @@ class Endpoint:
             reply.refuse(error, cors)
             return None
 
+    def turn_away(self) -> None:
+        """End those that nobody has let in yet: they have nothing to finish here."""
+        for connection in [each for each in self._open if each.idle]:
+            connection.close(CloseReason.DRAINING)
+
     def close(self) -> None:
-        """End what is still open: those that nobody has let in yet."""
+        """End what is still open."""
         for connection in list(self._open):
             connection.close(CloseReason.DRAINING)
 
@@ -181,7 +192,7 @@ class Endpoint:
         )
 
     def _admit(self, carrier: Link, headers: RawHeaders, peer: Peer, asked: Asked) -> Connection:
-        visitor = Visitor(new_secret(), peer, token_of(headers), asked.revision, self.ended)
+        visitor = Visitor(self._sids.new(), peer, token_of(headers), asked.revision, self.ended)
         connection = self._open_connection(self._terms, carrier, visitor)
         self._open.add(connection)
         self._gauges[carrier.transport].came()

@@ -24,6 +24,7 @@ from tidings.delivery.forms import (
 from tidings.delivery.inbox import Inbox
 from tidings.delivery.recovery import Arrival, Recovery
 from tidings.delivery.resume import Frames, Missed
+from tidings.delivery.status import EVENT as STATUS
 from tidings.delivery.subscribe import Start
 from tidings.domain import strictjson
 from tidings.domain.audit import SecurityEventType
@@ -43,6 +44,10 @@ WARN_SECONDS = 60.0
 _ERROR = "notification:error"
 _JOB = "job:event"
 _OVER_LIMIT = "notification:rate-limit-exceeded"
+_AUDITED = {
+    CloseReason.TOKEN_EXPIRED: SecurityEventType.TOKEN_EXPIRED,
+    CloseReason.REVOKED: SecurityEventType.TOKEN_REVOKED,
+}
 
 _log = structlog.stdlib.get_logger("tidings.socketio")
 Handler = Callable[[Client, Session, Any], Awaitable[Any]]
@@ -60,6 +65,8 @@ class Services:
     per_user: int
     audit: SecurityLog
     reformat: Callable[[Session, Format], None]
+    status: Callable[[], bytes | None]
+    """What of the server's state a client has to hear that comes in, if anything."""
 
 
 class Notifications:
@@ -92,6 +99,9 @@ class Notifications:
         client.session = session
         try:
             arrival = await self._services.recovery.connect(session, given.get("pid"), given.get("offset"))
+            session.principal = await self._services.authenticator.confirm(
+                session.principal, client.connection.peer, client_id=client.connection.id
+            )
             unread = await self._services.inbox.unread(principal)
         except BaseException as fault:
             self._forget(session)
@@ -126,8 +136,9 @@ class Notifications:
 
     def left(self, client: Client, reason: CloseReason) -> None:
         if client.session is not None:
-            if reason is CloseReason.TOKEN_EXPIRED:
-                self._write(SecurityEventType.TOKEN_EXPIRED, client, client.session.principal, reason.text)
+            event = _AUDITED.get(reason)
+            if event is not None:
+                self._write(event, client, client.session.principal, reason.text)
             self._forget(client.session)
             client.session = None
 
@@ -189,7 +200,7 @@ class Notifications:
         start, place = await self._services.recovery.subscribe(session, form.job_id, form.last_event_id)
         if start.first is not None:
             client.emit(_JOB, strictjson.dumps(start.first), place)
-        self._tell_missed(client, session, start.missed)
+        self._tell_missed(session, start.missed)
         self._release(client, session, start)
         return {"jobId": form.job_id, "lastEventId": place}
 
@@ -247,21 +258,21 @@ class Notifications:
             strictjson.dumps({"sid": client.sid, "pid": session.id}),
             ("notification:ready", strictjson.dumps(ready), arrival.begins),
         )
-        self._tell_missed(client, session, arrival.start.missed)
+        self._tell_missed(session, arrival.start.missed)
         for snapshot, place in arrival.snapshots:
             client.emit(_JOB, snapshot, place)
         self._release(client, session, arrival.start)
+        status = self._services.status()
+        if status is not None:
+            client.emit(STATUS, status)
         _run_until(client, principal)
 
     def _release(self, client: Client, session: Session, start: Start) -> None:
         if not self._services.recovery.release(session, start):
             client.close(CloseReason.SLOW_CONSUMER)
 
-    def _tell_missed(self, client: Client, session: Session, missed: Missed) -> None:
-        for frames in self._frames.of(session.format, missed):
-            if not session.outbox.send(frames):
-                client.close(CloseReason.SLOW_CONSUMER)
-                return
+    def _tell_missed(self, session: Session, missed: Missed) -> None:
+        session.outbox.replay(self._frames.of(session.format, missed))
 
     def _forget(self, session: Session) -> None:
         self._services.recovery.leave(session)

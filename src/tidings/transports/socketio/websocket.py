@@ -1,12 +1,14 @@
 """One WebSocket (RFC 6455): bytes to messages and back, from the handshake's answer to the end.
 
-Framing is ``websockets``' sans-I/O ``Protocol``; what a message means is its receiver's. The fan-out does not
-come through here: it writes to the outbox.
+Framing is ``websockets``' sans-I/O ``Protocol``, made when something comes that is more than one whole message
+in text: until they close, most clients send nothing else. What a message means is its receiver's. The fan-out
+does not come through here: it writes to the outbox.
 """
 
 import asyncio
 import logging
 import time
+from codecs import utf_8_decode
 from collections.abc import Callable
 from typing import Final, Protocol
 from uuid import UUID
@@ -19,8 +21,10 @@ from tidings.domain.errors import CloseReason
 from tidings.hub.outbox import Outbox
 from tidings.hub.wheel import OFF, Wheel
 from tidings.transports.exchange import Connections, Upgrade
+from tidings.transports.site import half_close
 from tidings.transports.socketio.engine import Revision
 from tidings.transports.socketio.format import WEBSOCKET, Framing
+from tidings.transports.socketio.frame import whole_text
 
 TRANSPORT: Final = "websocket"
 
@@ -29,7 +33,7 @@ _OPEN, _TEXT, _BINARY, _CONT = State.OPEN, Opcode.TEXT, Opcode.BINARY, Opcode.CO
 _NO_ID = UUID(int=0)
 """``websockets`` gives each connection an id for its own log; ours has one already."""
 _CLOSE_SECONDS = 1.0
-"""How long the peer has to answer a close frame."""
+"""How long the peer has to answer a close frame, or to end the connection behind ours."""
 
 
 class Receiver(Protocol):
@@ -51,12 +55,29 @@ class Receiver(Protocol):
         """Bytes wait for the link: it has to be watched."""
 
 
+class _Framing(Frames):
+    """The library's, but for a close frame amid a message in fragments, which it refuses.
+
+    It is one like any other there (RFC 6455, section 5.4); what had come of the message is dropped.
+    """
+
+    def fail(self, code: CloseCode | int, reason: str = "") -> None:
+        # Of what follows a close frame nothing is read, so nothing but this can fail behind one.
+        received = self.close_rcvd
+        if received is not None:
+            unsaid = received.code == CloseCode.NO_STATUS_RCVD
+            code, reason = CloseCode.NORMAL_CLOSURE if unsaid else received.code, received.reason
+        super().fail(code, reason)
+
+
 class WebSocket(asyncio.Protocol):
     """The carrier of one connection, from the opening handshake's answer to the end of the transport."""
 
     __slots__ = (
+        "_checked",
         "_connections",
-        "_framing",
+        "_frames",
+        "_max_payload",
         "_message",
         "_receiver",
         "_revision",
@@ -78,9 +99,10 @@ class WebSocket(asyncio.Protocol):
         self._connections: Connections = upgrade.connections
         self._wheel = wheel
         self._revision = revision
-        self._framing = Frames(SERVER, max_size=max_payload, logger=_log)
-        self._framing.id = _NO_ID
+        self._max_payload = max_payload
+        self._frames: _Framing | None = None
         self._message: bytearray | None = None
+        self._checked = 0
         self._text = True
         self._shut_at: float | None = None
         self._receiver: Receiver | None = None
@@ -103,14 +125,19 @@ class WebSocket(asyncio.Protocol):
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
-        framing = self._framing
-        if framing.eof_sent:
+        text = whole_text(data, self._max_payload) if self._frames is None else None
+        if text is not None:
+            if self._receiver is not None:
+                self._receiver.receive(text)
             return
-        framing.receive_data(data)
-        for event in framing.events_received():
+        frames = self._library()
+        if frames.eof_sent:
+            return
+        frames.receive_data(data)
+        for event in frames.events_received():
             assert isinstance(event, Frame)
             self._receive(event)
-        self._flush()
+        self._flush(frames)
 
     def eof_received(self) -> None:
         self._transport.close()
@@ -119,11 +146,12 @@ class WebSocket(asyncio.Protocol):
         self.outbox.close()
         self._wheel.cancel(self)
         self._connections.discard(self)
-        if self._receiver is not None:
-            close = self._framing.close_rcvd
-            self._receiver.lost(CloseReason.TRANSPORT_LOST if close is None else CloseReason.CLIENT_CLOSED)
-            self._receiver = None
-        self._framing.parser.close()
+        frames, receiver, self._receiver = self._frames, self._receiver, None
+        if receiver is not None:
+            closed = frames is not None and frames.close_rcvd is not None
+            receiver.lost(CloseReason.CLIENT_CLOSED if closed else CloseReason.TRANSPORT_LOST)
+        if frames is not None:
+            frames.parser.close()
 
     def pause_writing(self) -> None:
         if self._receiver is not None and not self._receiver.ended:
@@ -154,16 +182,16 @@ class WebSocket(asyncio.Protocol):
         if self._shut_at is not None or self._transport.is_closing():
             return
         congested = self.outbox.congested
-        if not congested and self._framing.state is _OPEN:
-            self._framing.send_close(reason.websocket, reason.text)
-            self._flush()
+        frames = self._library()
+        if not congested and frames.state is _OPEN:
+            frames.send_close(reason.websocket, reason.text)
+            self._flush(frames)
         self.outbox.close()
         if congested:
             self._transport.abort()
             return
         self._transport.resume_reading()
-        self._shut_at = time.monotonic() + _CLOSE_SECONDS
-        self._wheel.schedule(self, self._shut_at)
+        self._expect_end()
 
     # What the server and the wheel call.
 
@@ -177,47 +205,76 @@ class WebSocket(asyncio.Protocol):
         self._transport.abort()
         return None
 
-    def _receive(self, frame: Frame) -> None:
-        if frame.opcode in (_TEXT, _BINARY):
-            self._text = frame.opcode is _TEXT
-            if frame.fin:
-                self._deliver(bytes(frame.data))
-            else:
-                self._message = bytearray(frame.data)
-        elif frame.opcode is _CONT and self._message is not None:
-            self._message += frame.data
-            if frame.fin:
-                message, self._message = bytes(self._message), None
-                self._deliver(message)
+    def _library(self) -> _Framing:
+        """What reads all that comes from now on."""
+        if self._frames is None:
+            self._frames = _Framing(SERVER, max_size=self._max_payload, logger=_log)
+            self._frames.id = _NO_ID
+        return self._frames
 
-    def _deliver(self, message: bytes) -> None:
+    def _receive(self, frame: Frame) -> None:
         # What came before the peer's close frame counts, though the framing has read on to it.
         if self._receiver is None or self._shut_at is not None:
             return
-        if not self._text:
-            self._receiver.receive(message)
-            return
         try:
-            text = message.decode()
+            message = self._assemble(frame)
         except UnicodeDecodeError:
             self._receiver.close(CloseReason.INVALID_DATA)
-            return
-        self._receiver.receive(text)
+        else:
+            if message is not None:
+                self._receiver.receive(message)
 
-    def _flush(self) -> None:
+    def _assemble(self, frame: Frame) -> str | bytes | None:
+        """The message of which this frame is the last; None for others.
+
+        Text is checked fragment by fragment, so that no more is read of what cannot become UTF-8 any more.
+
+        Raises:
+            UnicodeDecodeError: it cannot.
+        """
+        if frame.opcode in (_TEXT, _BINARY):
+            self._text = frame.opcode is _TEXT
+            if frame.fin:
+                return self._whole(bytes(frame.data))
+            self._message, self._checked = bytearray(), 0
+        elif frame.opcode is not _CONT or self._message is None:
+            return None
+        self._message += frame.data
+        if frame.fin:
+            message, self._message = bytes(self._message), None
+            return self._whole(message)
+        if self._text:
+            self._checked += utf_8_decode(self._message[self._checked :])[1]
+        return None
+
+    def _whole(self, message: bytes) -> str | bytes:
+        return message.decode() if self._text else message
+
+    def _flush(self, frames: _Framing) -> None:
         """Send what the framing has to say: pongs, close frames, the end of the stream."""
-        for data in self._framing.data_to_send():
+        for data in frames.data_to_send():
             if data:
                 if not self.outbox.send(data) and self._receiver is not None:
                     self._receiver.close(CloseReason.SLOW_CONSUMER)
             else:
-                self._end()
+                self._end(frames)
 
-    def _end(self) -> None:
-        """The closing handshake is over, or cannot be had."""
+    def _end(self, frames: _Framing) -> None:
+        """The closing handshake is over, or cannot be had.
+
+        A peer that is still sending would lose what it was told last, and why, if it were not read from
+        (RFC 6455, section 7.1.1).
+        """
         if self._receiver is not None:
-            self._receiver.lost(_reason(self._framing))
-        self._transport.close()
+            self._receiver.lost(_reason(frames))
+        self.outbox.close()
+        half_close(self._transport)
+        if self._shut_at is None:
+            self._expect_end()
+
+    def _expect_end(self) -> None:
+        self._shut_at = time.monotonic() + _CLOSE_SECONDS
+        self._wheel.schedule(self, self._shut_at)
 
 
 class _Nobody:

@@ -21,6 +21,7 @@ from tidings.delivery.admit import Admission, Admitted
 from tidings.delivery.admit import Request as Asked
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.inbox import Inbox
+from tidings.delivery.resume import Frames
 from tidings.delivery.subscribe import Start, Subscriptions
 from tidings.domain import strictjson
 from tidings.domain.audit import Peer, SecurityEventType
@@ -37,6 +38,10 @@ from tidings.transports.sse.stream import Stream, StreamTerms
 TRANSPORT = "sse"
 _RETRY_MS = (1000, 3000)
 _BUSY_SECONDS = 10
+_AUDITED = {
+    CloseReason.TOKEN_EXPIRED: SecurityEventType.TOKEN_EXPIRED,
+    CloseReason.REVOKED: SecurityEventType.TOKEN_REVOKED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,7 @@ class Streams:
 
     def __init__(self, services: Services, terms: Callable[["Streams"], StreamTerms]) -> None:
         self._services = services
+        self._frames = Frames()
         self._visits: dict[Stream, _Visit] = {}
         self._peak = 0
         self._terms = terms(self)
@@ -121,8 +127,9 @@ class Streams:
         if stream.session is not None:
             self._services.subscriptions.leave(stream.session)
             stream.session = None
-        if reason is CloseReason.TOKEN_EXPIRED:
-            self._write(SecurityEventType.TOKEN_EXPIRED, visit, reason.text)
+        event = _AUDITED.get(reason)
+        if event is not None:
+            self._write(event, visit, reason.text)
         self._write(SecurityEventType.SSE_DISCONNECT, visit, reason.text)
         self._services.spawn(self._give_back(visit))
 
@@ -141,8 +148,11 @@ class Streams:
         try:
             last_event_id = _last_event_id(request)
             start = await begin(session, last_event_id)
+            session.principal = await self._services.admission.confirm(
+                visit.principal, visit.peer, visit.request_id
+            )
             if not start.silent:
-                opening = await self._opening(session, start, wire_format, last_event_id)
+                opening = await self._opening(session, start, last_event_id)
                 self._begin(request, stream, visit, start, opening)
                 return _Nothing()
         except BaseException as fault:
@@ -188,12 +198,10 @@ class Streams:
         self._services.streams.give(stream_key(visit.principal.user_id))
         await self._services.admission.close_ticket(visit.admitted)
 
-    async def _opening(
-        self, session: Session, start: Start, wire_format: Format, last_event_id: str | None
-    ) -> bytes:
-        """What the stream begins with: how things stand, then what was missed."""
+    async def _opening(self, session: Session, start: Start, last_event_id: str | None) -> bytes:
+        """What the stream begins with: how things stand."""
         parts = [frame.retry(random.randint(*_RETRY_MS))]  # noqa: S311  jitter is no secret
-        if wire_format is frame.INBOX:
+        if session.format is frame.INBOX:
             unread = await self._services.inbox.unread(session.principal)
             ready = strictjson.dumps({"type": "ready", "unread": unread.to_json()})
             # Who resumes has not gone on by being greeted.
@@ -201,7 +209,6 @@ class Streams:
             parts.append(frame.event(ready, position))
         if start.first is not None:
             parts.append(frame.event(strictjson.dumps(start.first), str(start.cursor)))
-        parts += [wire_format.encode(published, str(cursor)) for published, cursor in start.missed]
         return b"".join(parts)
 
     def _begin(self, request: Request, stream: Stream, visit: _Visit, start: Start, opening: bytes) -> None:
@@ -222,7 +229,8 @@ class Streams:
         metrics.connections_active.labels(TRANSPORT).inc()
         self._write(SecurityEventType.AUTHENTICATION_SUCCESS, visit, None)
         self._write(SecurityEventType.SSE_CONNECT, visit, None)
-        stream.begin(taken, frame.head(extra) + opening)
+        missed = self._frames.of(stream.session.format, start.missed)
+        stream.begin(taken, frame.head(extra) + opening, missed)
         if start.over:
             stream.close(CloseReason.COMPLETED)
         elif not self._services.subscriptions.release(stream.session, start):

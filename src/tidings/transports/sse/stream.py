@@ -6,7 +6,7 @@ client goes, and when the server does. Every way out is ``_gone``, once.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from tidings.domain.channel import Channel
@@ -16,6 +16,8 @@ from tidings.hub.session import Session
 from tidings.hub.wheel import OFF, Wheel
 from tidings.transports.http import TakenOver
 from tidings.transports.sse import frame
+
+_AT_ONCE = (CloseReason.SLOW_CONSUMER, CloseReason.WRITE_STALLED, CloseReason.TRANSPORT_LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,12 @@ class Stream(asyncio.Protocol):
         self._taken: TakenOver | None = None
         self.outbox = Outbox(terms.outbox_bytes)
 
-    def begin(self, taken: TakenOver, opening: bytes) -> None:
-        """The transport is ours: answer, and let deadlines run."""
+    def begin(self, taken: TakenOver, opening: bytes, missed: Iterator[bytes]) -> None:
+        """The transport is ours: answer, tell what was missed, and let deadlines run."""
         self._taken = taken
         self.outbox.attach(taken.transport)
         self.outbox.send(opening)
+        self.outbox.replay(missed)
         self._terms.wheel.schedule(self, self._next())
 
     @property
@@ -63,13 +66,13 @@ class Stream(asyncio.Protocol):
     # The hub's wire.
 
     def close(self, reason: CloseReason) -> None:
-        """End the stream; what was handed over before is still sent if the link takes it."""
+        """End the stream; what was handed over before is still sent if the link takes it, and to who may hear it."""
         if self._ending is not None:
             return
         self._ending = reason
         if self._taken is None:
             return
-        if reason in (CloseReason.SLOW_CONSUMER, CloseReason.WRITE_STALLED, CloseReason.TRANSPORT_LOST):
+        if reason in _AT_ONCE or (self.outbox.congested and 200 <= reason.number < 300):  # noqa: PLR2004  the catalogue's range
             self.outbox.close()
             self._taken.transport.abort()
         elif not self.outbox.congested:
