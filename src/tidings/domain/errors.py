@@ -133,6 +133,7 @@ class CloseReason(Enum):
     LIFETIME = _CloseRow(303, 1012, "maximum connection lifetime")
     DRAINING = _CloseRow(304, 1012, "the server is going away")
     MISSED = _CloseRow(305, 1012, "events were lost: begin anew")
+    UNAVAILABLE = _CloseRow(306, 1013, "service unavailable, try again")
     INTERNAL_ERROR = _CloseRow(500, 1011, "internal error")
 
     @property

@@ -42,9 +42,12 @@ _log = structlog.stdlib.get_logger("tidings.socketio")
 
 
 class Refused(Exception):
-    """A namespace does not let a client in: ``data`` is the CONNECT_ERROR's payload as JSON."""
+    """A namespace does not let a client in: ``data`` is the CONNECT_ERROR's payload as JSON.
 
-    def __init__(self, data: bytes, reason: CloseReason) -> None:
+    None sends no CONNECT_ERROR: stock clients take one for final and come back only when their transport is lost.
+    """
+
+    def __init__(self, data: bytes | None, reason: CloseReason) -> None:
         super().__init__(reason.text)
         self.data = data
         self.reason = reason
@@ -291,7 +294,8 @@ class Conversation(Connection):
         self.reschedule()
 
     def _refuse(self, client: Client, refusal: Refused) -> None:
-        self.send(packet.encode_connect_error(client.namespace, refusal.data))
+        if refusal.data is not None:
+            self.send(packet.encode_connect_error(client.namespace, refusal.data))
         self.close(refusal.reason)
 
     def _application(self, namespace: str) -> Namespace:

@@ -1,4 +1,4 @@
-"""The one WebSocket frame that nearly every client sends: a whole message in text (RFC 6455, section 5.2).
+"""The one kind of WebSocket frame that nearly every client sends: a whole message in text (RFC 6455, section 5.2).
 
 It is recognised and read, and nothing else is: whatever differs in any way is for ``websockets`` to read, to put
 together or to refuse. The library's way was a fifth of all that a connect cost in Python.
@@ -19,23 +19,28 @@ _MASK: Final = 4
 """Bytes of a mask."""
 
 
-def whole_text(data: bytes, limit: int) -> str | None:
-    """The text of at most ``limit`` bytes, if ``data`` is one such frame from a client and not a byte more.
+def whole_texts(data: bytes, limit: int) -> list[str] | None:
+    """The texts, each of at most ``limit`` bytes, if ``data`` is such frames of a client and not a byte more or less.
 
-    None for everything else, even if it is only longer than it had to be, or no UTF-8.
+    None for everything else, even if a frame is only longer than it had to be, or no UTF-8.
     """
-    size = len(data)
-    if size < _SHORT + _MASK or data[0] != _WHOLE_TEXT:
-        return None
-    length, mask = data[1] - _MASKED, _SHORT
-    if length >= _IN_16_BITS:
-        length, mask = int.from_bytes(data[_SHORT:_LONG], "big"), _LONG
-        if data[1] != _MASKED + _IN_16_BITS or length < _IN_16_BITS:
+    texts: list[str] = []
+    at, size = 0, len(data)
+    while at < size:
+        if data[at] != _WHOLE_TEXT or size < at + _SHORT + _MASK:
             return None
-    payload = mask + _MASK
-    if size != payload + length or length > limit:
-        return None
-    try:
-        return apply_mask(data[payload:], data[mask:payload]).decode()
-    except UnicodeDecodeError:
-        return None
+        announced, mask = data[at + 1], at + _SHORT
+        length = announced - _MASKED
+        if length >= _IN_16_BITS:
+            length, mask = int.from_bytes(data[mask : at + _LONG], "big"), at + _LONG
+            if announced != _MASKED + _IN_16_BITS or length < _IN_16_BITS:
+                return None
+        payload = mask + _MASK
+        at = payload + length
+        if at > size or not 0 <= length <= limit:
+            return None
+        try:
+            texts.append(apply_mask(data[payload:at], data[mask:payload]).decode())
+        except UnicodeDecodeError:
+            return None
+    return texts

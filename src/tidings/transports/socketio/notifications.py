@@ -306,6 +306,9 @@ class Notifications:
     def _refusal(self, client: Client, error: TidingsError) -> Refused:
         metrics.connections_failed.labels(client.connection.transport, error.code.name).inc()
         _log.info("connect refused", code=error.code.name, detail=error.detail)
+        if error.code is ErrorCode.UNAVAILABLE:
+            # The database or the broker is away for now.
+            return Refused(None, CloseReason.UNAVAILABLE)
         data = {"message": error.code.title, "data": {"code": error.code.name}}
         reason = {
             ErrorCode.UNAUTHENTICATED: CloseReason.UNAUTHENTICATED,

@@ -1,7 +1,7 @@
 """One WebSocket (RFC 6455): bytes to messages and back, from the handshake's answer to the end.
 
-Framing is ``websockets``' sans-I/O ``Protocol``, made when something comes that is more than one whole message
-in text: until they close, most clients send nothing else. What a message means is its receiver's. The fan-out
+Framing is ``websockets``' sans-I/O ``Protocol``, made when something comes that is not a whole message in text:
+until they close, most clients send nothing else. What a message means is its receiver's. The fan-out
 does not come through here: it writes to the outbox.
 """
 
@@ -24,7 +24,7 @@ from tidings.transports.exchange import Connections, Upgrade
 from tidings.transports.site import half_close
 from tidings.transports.socketio.engine import Revision
 from tidings.transports.socketio.format import WEBSOCKET, Framing
-from tidings.transports.socketio.frame import whole_text
+from tidings.transports.socketio.frame import whole_texts
 
 TRANSPORT: Final = "websocket"
 
@@ -125,10 +125,10 @@ class WebSocket(asyncio.Protocol):
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
-        text = whole_text(data, self._max_payload) if self._frames is None else None
-        if text is not None:
-            if self._receiver is not None:
-                self._receiver.receive(text)
+        texts = whole_texts(data, self._max_payload) if self._frames is None else None
+        if texts is not None:
+            for text in texts:
+                self._deliver(text)
             return
         frames = self._library()
         if frames.eof_sent:
@@ -213,7 +213,6 @@ class WebSocket(asyncio.Protocol):
         return self._frames
 
     def _receive(self, frame: Frame) -> None:
-        # What came before the peer's close frame counts, though the framing has read on to it.
         if self._receiver is None or self._shut_at is not None:
             return
         try:
@@ -222,7 +221,12 @@ class WebSocket(asyncio.Protocol):
             self._receiver.close(CloseReason.INVALID_DATA)
         else:
             if message is not None:
-                self._receiver.receive(message)
+                self._deliver(message)
+
+    def _deliver(self, message: str | bytes) -> None:
+        # What came before the peer's close frame counts, though the framing has read on to it.
+        if self._receiver is not None and self._shut_at is None:
+            self._receiver.receive(message)
 
     def _assemble(self, frame: Frame) -> str | bytes | None:
         """The message of which this frame is the last; None for others.

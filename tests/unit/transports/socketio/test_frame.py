@@ -6,27 +6,30 @@ from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import SERVER, Protocol
 
-from tidings.transports.socketio.frame import whole_text
+from tidings.transports.socketio.frame import whole_texts
 
 LIMIT = 70_000
 MASK = b"\x0f\xf0\x33\xcc"
 
 
-def by_library(data: bytes) -> str | None:
-    """What ``websockets`` makes of it, if that is one whole text message, and nothing to say to it."""
+def by_library(data: bytes) -> list[str] | None:
+    """What ``websockets`` makes of it, if that is whole messages in text, and it has nothing to say to them."""
     library = Protocol(SERVER, max_size=LIMIT)
     library.receive_data(data)
     events = library.events_received()
-    if len(events) != 1 or library.data_to_send() or library.parser_exc is not None:
+    if library.data_to_send() or library.parser_exc is not None:
         return None
-    (frame,) = events
-    assert isinstance(frame, Frame)
-    if frame.opcode is not Opcode.TEXT or not frame.fin:
+    frames = [event for event in events if isinstance(event, Frame)]
+    if not all(frame.opcode is Opcode.TEXT and frame.fin for frame in frames):
         return None
     try:
-        return bytes(frame.data).decode()
+        return [bytes(frame.data).decode() for frame in frames]
     except UnicodeDecodeError:
         return None
+
+
+def text_frame(text: str) -> bytes:
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=True)
 
 
 @given(st.text())
@@ -36,7 +39,13 @@ def by_library(data: bytes) -> str | None:
 @example("x" * 65_535)
 def test_reads_a_whole_message(text: str) -> None:
     """RFC 6455, section 5.2: FIN, opcode 1, masked, with a length in 7 or 16 bits."""
-    assert whole_text(Frame(Opcode.TEXT, text.encode()).serialize(mask=True), LIMIT) == text
+    assert whole_texts(text_frame(text), LIMIT) == [text]
+
+
+@given(st.lists(st.text(), max_size=5))
+def test_reads_several(texts: list[str]) -> None:
+    """What is sent in one turn comes in one piece."""
+    assert whole_texts(b"".join(map(text_frame, texts)), LIMIT) == texts
 
 
 @given(
@@ -45,17 +54,16 @@ def test_reads_a_whole_message(text: str) -> None:
 def test_reads_nothing_that_the_library_would_not(rest: bytes, head: bytes) -> None:
     """Whatever comes, a text that is read here is the very text that the library reads."""
     data = head + rest
-    text = whole_text(data, LIMIT)
-    assert text is None or text == by_library(data)
+    texts = whole_texts(data, LIMIT)
+    assert texts is None or texts == by_library(data)
 
 
 @pytest.mark.parametrize("size", [0, 1, 5, 125, 126, 400])
 def test_reads_no_part(size: int) -> None:
-    """A frame whose end has not come yet is the library's, and so is one that something follows."""
-    data = Frame(Opcode.TEXT, b"x" * size).serialize(mask=True)
-    assert all(whole_text(data[:end], LIMIT) is None for end in range(len(data)))
-    assert whole_text(data + b"\x81", LIMIT) is None
-    assert whole_text(data + data, LIMIT) is None
+    """With half a frame, what stands before it is the library's as well."""
+    data = text_frame("x" * size)
+    assert all(whole_texts(data[:end], LIMIT) is None for end in range(1, len(data)))
+    assert all(whole_texts(data + data[:end], LIMIT) is None for end in range(1, len(data)))
 
 
 @pytest.mark.parametrize(
@@ -80,11 +88,12 @@ def test_reads_no_part(size: int) -> None:
 )
 def test_leaves_all_else_to_the_library(data: bytes) -> None:
     """Other frames mean something else, or are faults that the library has a close code for."""
-    assert whole_text(data, LIMIT) is None
+    assert whole_texts(data, LIMIT) is None
+    assert whole_texts(text_frame("before") + data, LIMIT) is None
 
 
 def test_leaves_what_is_too_large_to_the_library() -> None:
     """Contract, section 4: "an oversize message (1009) closes the connection"."""
     data = Frame(Opcode.TEXT, b"x" * 126).serialize(mask=True)
-    assert whole_text(data, 126) == "x" * 126
-    assert whole_text(data, 125) is None
+    assert whole_texts(data, 126) == ["x" * 126]
+    assert whole_texts(data, 125) is None
