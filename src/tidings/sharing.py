@@ -115,7 +115,7 @@ class Together:
         broker = redis_broker(settings)
         self._node = secrets.token_hex(_NODE_BYTES)
         self._redis = broker
-        self._registry = Registry(broker, self._node, state)
+        self._registry = Registry(broker, self._node, state, least=settings.workers)
         self._leases = Leases(broker, self._node)
         self._limiters: list[RedisLimiter] = []
         self.broker: Broker = broker

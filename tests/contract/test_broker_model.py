@@ -96,10 +96,10 @@ class Tenant:
     def position(self) -> Position:
         return Position(self.epoch, len(self.entries))
 
-    def publish(self, channel: Channel, sent: Event, now: float) -> tuple[Entry, bool]:
-        """The event's entry, or its key's earlier one; and whether it is new."""
+    def publish(self, channel: Channel, sent: Event, offset: int, now: float) -> tuple[Entry, bool]:
+        """The event's entry, or its key's earlier one, which ``offset`` may be of if it is old; and whether it is new."""
         first = self.keys.get(sent.key) if sent.key else None
-        if first is not None and now - first.at <= LIMITS.seconds:
+        if first is not None and (now - first.at <= REMEMBER.seconds or offset == first.offset):
             return first, False
         self.raise_floor(now)
         prev = self.last(channel)
@@ -176,7 +176,7 @@ class BrokerMachine(RuleBasedStateMachine):
         positions = self.run(self.broker.publish(events))
         for (channel, sent), position in zip(events, positions, strict=True):
             tenant = self.tenant(channel.tenant, position.epoch)
-            entry, new = tenant.publish(channel, sent, self.now)
+            entry, new = tenant.publish(channel, sent, position.offset, self.now)
             assert position.offset == entry.offset
             if new and self.ears[channel]:
                 self.expected.append(entry)

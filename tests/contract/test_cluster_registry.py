@@ -52,6 +52,22 @@ async def test_nodes_know_of_each_other(nodes: Cluster) -> None:
     assert here.count() == 1
 
 
+async def test_those_that_were_started_together(nodes: Cluster) -> None:
+    """Contract, section 9: "no fail-open": who begins while Redis is away counts those that were started with it."""
+    client = nodes.client()
+    client.cut = True
+    here = Registry(client, "a", Vitals("id-a", 0, lambda: False), least=4)
+    await here.renew()
+    assert here.count() == 4
+    client.cut = False
+    await here.renew()
+    assert here.count() == 4
+    for name in "bcde":
+        await registry(nodes.client(), name).renew()
+    await here.renew()
+    assert here.count() == 5
+
+
 async def test_a_dead_node_is_forgotten(nodes: Cluster) -> None:
     """Within a lease of its last word, and not before."""
     here, dead = registry(nodes.client(), "a"), registry(nodes.client(), "b")

@@ -5,8 +5,9 @@ Guarantees, checked by one contract test on each implementation:
 1. *Numbered.* Each tenant has one epoch and one counter. ``publish`` gives an event the counter's next
    number and ``prev``, the number of the event before it on the same channel (0 for the first).
 2. *Atomic.* Numbering, appending to the channel's history and handing to subscribers is one step. An event
-   with a ``key`` that its tenant has seen within the history's time (and among its latest keys, whose number
-   is bounded) is not published again; the position of the first is returned.
+   with a ``key`` that its tenant has seen within a day in the same epoch (and among its latest keys, whose
+   number is bounded) is not published again, whatever the history still holds; the position of the first is
+   returned.
 3. *Ordered.* A node's ``deliver`` is called once per event in the order of a tenant's numbers. Between
    tenants there is no order.
 4. *Subscribed means hearing.* What is published to a channel after ``subscribe`` has returned is delivered

@@ -35,13 +35,13 @@ class Remember:
     """What outlives the histories, for each tenant.
 
     A channel's last number is known for ``seconds`` after it was given, and of the ``channels`` published to
-    last; beyond that number even a fresh history goes. ``keys`` bounds the idempotency keys, which otherwise
-    live as long as a history.
+    last; beyond that number even a fresh history goes. An idempotency key is known for ``seconds`` too, and
+    among the latest ``keys``.
     """
 
     seconds: float = 86_400.0
     channels: int = 100_000
-    keys: int = 100_000
+    keys: int = 10_000
 
 
 class MemoryBroker:
@@ -145,7 +145,7 @@ class MemoryBroker:
     def _publish(self, channel: Channel, event: Event, now: float, deliver: Deliver) -> Position:
         tenant = self._tenant(channel.tenant, now)
         if event.key:
-            first = tenant.first_under(event.key, now - self._limits.seconds)
+            first = tenant.first_under(event.key, now - self._remember.seconds)
             if first is not None:
                 return first
         published = tenant.append(channel, event, now, self._limits)
@@ -286,7 +286,7 @@ class _Tenant:
             self.quiet[channel] = _Last(line.last, line.at)
         elif self.quiet and next(iter(self.quiet.values())).at < memory:
             self._forget_oldest()
-        elif self.keys and next(iter(self.keys.values())).at < history:
+        elif self.keys and next(iter(self.keys.values())).at < memory:
             self.keys.popitem(last=False)
         else:
             return False

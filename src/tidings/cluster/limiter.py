@@ -55,8 +55,9 @@ class RedisLimiter:
     While Redis is away a node lets in its share, ``points`` divided by the ``nodes`` last known to live (at
     least one hit), and what it let in before the outage counts towards it. So no node ever lets in more than
     ``points``, all of them together not more than ``points`` in a window of the outage (unless there are more
-    nodes than points), and a node that is alone does exactly as if Redis were there. In the window in which an
-    outage or a flush begins, a user of several nodes may get up to their shares beyond what another one let in.
+    nodes than points, or some have started meanwhile, which know of no others than those that were started with
+    them), and a node that is alone does exactly as if Redis were there. In the window in which an outage or a
+    flush begins, a user of several nodes may get up to their shares beyond what another one let in.
     """
 
     def __init__(

@@ -48,19 +48,30 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.cluste
 
 
 class Registry:
-    """``node`` names this process and no other, ever. ``lease`` is in seconds. ``state`` is how it fares now."""
+    """``node`` names this process and no other, ever. ``lease`` is in seconds. ``state`` is how it fares now.
+
+    ``least`` is how many servers there are whatever Redis knows: those that were started together. So they share
+    a limit although Redis was away when they began.
+    """
 
     def __init__(
-        self, commands: Commands, node: str, state: Callable[[], NodeState], *, lease: float = LEASE_SECONDS
+        self,
+        commands: Commands,
+        node: str,
+        state: Callable[[], NodeState],
+        *,
+        least: int = 1,
+        lease: float = LEASE_SECONDS,
     ) -> None:
         self._commands = commands
         self._node = node
         self._state = state
         self._lease = lease
-        self._count = 1
+        self._least = least
+        self._count = least
 
     def count(self) -> int:
-        """How many servers were last known to live, at least one."""
+        """How many servers were last known to live, never fewer than ``least``."""
         return self._count
 
     async def renew(self) -> None:
@@ -79,7 +90,7 @@ class Registry:
         reply = await self._run(orjson.dumps(self._state().to_json()))
         told = zip(reply[::2], reply[1::2], strict=True)
         found = [_seen(member.partition(b" ")[2], float(at) / _MICRO) for member, at in told]
-        self._count = max(1, sum(node["role"] == NodeRole.SERVER for node in found))
+        self._count = max(self._least, sum(node["role"] == NodeRole.SERVER for node in found))
         return sorted(found, key=lambda node: (node["startedAt"], node["id"]))
 
     async def leave(self) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 Nodes = Callable[[], int]
-"""How many nodes were last known to live."""
+"""How many nodes were last known to live, or were started together when nobody could be asked yet."""
 
 
 def alone() -> int:

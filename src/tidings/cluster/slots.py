@@ -4,8 +4,9 @@ Both stand on one ``Leases``: what a node holds is free again when the node has 
 While Redis is away a node lets in its share, the limit divided by the nodes last known to live (at least one),
 and no more than the limit leaves beside what the others were known to hold, for as long as their leases would
 have lasted. So no node ever goes beyond the limit, and all of them together hold at most the limit of what
-was taken in the outage (unless there are more nodes than slots). What is held when Redis returns stays, is
-told to Redis, and counts.
+was taken in the outage (unless there are more nodes than slots, or some have started meanwhile, which know of
+no others than those that were started with them). What is held when Redis returns stays, is told to Redis, and
+counts.
 """
 
 from tidings.broker.base import BrokerUnavailable

@@ -17,7 +17,7 @@ from tidings import metrics
 from tidings.broker.base import BrokerUnavailable, Deliver, History, Lost
 from tidings.broker.redis.address import parse
 from tidings.broker.redis.hearing import Answer, Counts, Hearing
-from tidings.broker.redis.layout import Entry, lots, slot
+from tidings.broker.redis.layout import Entry, lots, slot_of_key
 from tidings.broker.redis.ledger import Ledger, Request, Terms, Wanted
 from tidings.broker.redis.link import Refused, Reply, Word
 from tidings.broker.redis.script import Script
@@ -161,13 +161,13 @@ class RedisBroker:
         return History(tuple(events), answer.upto, complete=True, latest=answer.latest)
 
     async def run(self, script: Script, key: str, *words: Word) -> Reply:
-        """Run a script of somebody else's on its one key, which has no hash tag, on the connection for commands.
+        """Run a script of somebody else's on its one key, on the connection for commands.
 
         Raises:
             BrokerUnavailable: it was not run, or nobody knows.
         """
         for _ in range(_ATTEMPTS):
-            server = await self._started().at(slot(key)).server()
+            server = await self._started().at(slot_of_key(key)).server()
             try:
                 return await server.call("EVALSHA", script.sha, 1, key, *words)
             except Refused as fault:

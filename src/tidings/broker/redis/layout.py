@@ -52,8 +52,18 @@ def short(channel: Channel) -> str:
 
 
 def slot(tag: str) -> int:
-    """The slot of a cluster that a hash tag, which is a tenant, or a key without one is put into."""
+    """The slot of a cluster that a hash tag, which is a tenant, is put into."""
     return crc_hqx(tag.encode(), 0) % SLOTS
+
+
+def slot_of_key(key: str) -> int:
+    """The slot of a whole key, whoever named it.
+
+    That is the slot of its hash tag, from the first ``{`` to the next ``}``, if there is one and it is not empty
+    (Redis Cluster specification, "Hash tags").
+    """
+    tag, closed, _ = key.partition("{")[2].partition("}")
+    return slot(tag if tag and closed else key)
 
 
 def pack(event: Event) -> bytes:

@@ -27,7 +27,9 @@ class Terms:
 
     ``probe`` and ``audit`` are the seconds between two; a deaf subscription is found within ``probe`` and
     ``patience``. A tenant that nobody hears is forgotten ``memory`` seconds after it was last asked for, and
-    so are last numbers, of which there are at most ``memory_channels``.
+    so are last numbers, of which there are at most ``memory_channels``. An idempotency key is known for at least
+    ``memory`` seconds too, among the latest ``memory_keys`` of its tenant: a relay repeats what it could not
+    delete while its database was away, and has hardly more than a batch of that.
     """
 
     limits: Limits
@@ -36,6 +38,7 @@ class Terms:
     audit: float = 30.0
     memory: float = 86_400.0
     memory_channels: int = 1_000_000
+    memory_keys: int = 10_000
 
 
 def _script(name: str) -> Script:
@@ -65,7 +68,12 @@ class Ledger:
         self._database = database
         self._limits = terms.limits
         self._memory = round(max(terms.memory, terms.limits.seconds) * 1000)
-        self._bounds = (terms.limits.events, round(terms.limits.seconds * 1000), terms.memory_channels)
+        self._bounds = (
+            terms.limits.events,
+            round(terms.limits.seconds * 1000),
+            terms.memory_channels,
+            terms.memory_keys,
+        )
 
     def name(self, channel: Channel) -> bytes:
         """What a channel is subscribed to by."""

@@ -1,11 +1,11 @@
 -- Number events of one tenant, append them to their channels' histories, and publish them: one step.
 --
--- ARGV[5..7]   a history's events; its ms; how many channels' last numbers are remembered
--- ARGV[8..]    for each event: channel, key (or ''), body
+-- ARGV[5..8]   a history's events; its ms; how many channels' last numbers are remembered, and how many keys
+-- ARGV[9..]    for each event: channel, key (or ''), body
 --
 -- Returns the epoch, then each event's number, negative for an event that was published before. A key is
 -- written down when its event is in the history, so that a script that is broken off loses none.
-local events, ms, most = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local events, ms, most, most_keys = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local aged = now - ms * 1000
 local before = counter
 local reply = {epoch}
@@ -25,9 +25,9 @@ local function keep(channel, message)
   redis.call('PEXPIRE', line, ms)
 end
 
-for i = 8, #ARGV, 3 do
+for i = 9, #ARGV, 3 do
   local channel, key, body = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local first = key ~= '' and redis.call('GET', keys .. key)
+  local first = key ~= '' and redis.call('ZSCORE', keys, key)
   if first then
     reply[#reply + 1] = -first
   else
@@ -37,7 +37,7 @@ for i = 8, #ARGV, 3 do
     keep(channel, message)
     redis.call('ZADD', lasts, counter, channel)
     if key ~= '' then
-      redis.call('SET', keys .. key, counter, 'PX', ms)
+      redis.call('ZADD', keys, counter, key)
     end
     redis.call(verb, tenant .. '/' .. channel, message)
     reply[#reply + 1] = counter
@@ -45,12 +45,13 @@ for i = 8, #ARGV, 3 do
 end
 
 -- Of channels that were quiet for long the last number is forgotten, and the floor raised: no forgotten
--- channel has a higher one. Every number up to `old` is older than the memory.
+-- channel has a higher one. Every number up to `old` is older than the memory, and its key is forgotten too.
 local marks = redis.call('HMGET', tenant, 'old', 'mark', 'marked')
 local old = tonumber(marks[1])
 if now - marks[3] >= memory * 1000 then
   old = tonumber(marks[2])
   redis.call('HSET', tenant, 'old', old, 'mark', before, 'marked', now)
+  redis.call('ZREMRANGEBYSCORE', keys, '-inf', old)
 end
 for _ = 1, 2 * #reply do
   local oldest = redis.call('ZRANGE', lasts, 0, 0, 'WITHSCORES')
@@ -60,6 +61,8 @@ for _ = 1, 2 * #reply do
   redis.call('ZREM', lasts, oldest[1])
   redis.call('HSET', tenant, 'floor', oldest[2])
 end
+redis.call('ZREMRANGEBYRANK', keys, 0, -most_keys - 1)
 redis.call('PEXPIRE', tenant, memory)
 redis.call('PEXPIRE', lasts, memory)
+redis.call('PEXPIRE', keys, memory)
 return reply

@@ -7,9 +7,8 @@ away, nobody waits at all.
 """
 
 import asyncio
-import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from logging import DEBUG, WARNING
 
@@ -17,6 +16,7 @@ import structlog
 
 from tidings.broker.base import BrokerUnavailable
 from tidings.broker.redis.address import Address, Target
+from tidings.broker.redis.backoff import backoff
 from tidings.broker.redis.hearing import Counts, Hearing
 from tidings.broker.redis.ledger import Ledger, Terms
 from tidings.broker.redis.link import LinkLost, Refused
@@ -26,8 +26,6 @@ from tidings.domain.channel import Channel, ChannelKind
 from tidings.domain.event import Event, EventClass
 from tidings.domain.people import TenantId
 
-_BACKOFF_FIRST = 0.05
-_BACKOFF_MOST = 2.0
 _TICKS = 5
 _TRIES = 1_000_000
 _PROBE = Event("probe", b"", EventClass.PROGRESS)
@@ -61,7 +59,7 @@ class Shard:
         self._server: Server | None = None
         self._reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._away: str | None = None
-        self._pauses = _backoff()
+        self._pauses = backoff()
         self.tuner = Tuner(self._ledger, ears)
         self.probe: Hearing | None = None
         self.proof = asyncio.Event()
@@ -168,7 +166,7 @@ class Shard:
                 heard.clear()
                 if await self._publish_probe(server, channel) and await self._hears(heard):
                     self.proof.set()
-                    self._pauses = _backoff()
+                    self._pauses = backoff()
                 else:
                     self.proof.clear()
                 await asyncio.sleep(self._terms.probe)
@@ -210,11 +208,3 @@ class Shard:
                 await asyncio.shield(future)
         except TimeoutError:
             raise BrokerUnavailable(f"not within {self._terms.patience} s") from None
-
-
-def _backoff() -> Iterator[float]:
-    """Seconds to wait before each attempt, so that not all nodes come at once."""
-    pause = _BACKOFF_FIRST
-    while True:
-        yield pause * random.uniform(0.5, 1.0)  # noqa: S311  a spread is no secret
-        pause = min(2 * pause, _BACKOFF_MOST)

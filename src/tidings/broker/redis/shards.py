@@ -4,24 +4,27 @@ It knows no channel; a shard that it is told about moves what is heard of a tena
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable, Sequence
 from functools import partial
+from logging import DEBUG, WARNING
 from typing import Protocol, cast
 
 import structlog
 
 from tidings.broker.base import BrokerUnavailable
 from tidings.broker.redis.address import Address, Arrangement, Login, Target
+from tidings.broker.redis.backoff import backoff
 from tidings.broker.redis.hearing import Counts
 from tidings.broker.redis.layout import SLOTS, slot
 from tidings.broker.redis.ledger import Terms
 from tidings.broker.redis.link import LinkLost, Reply, connect
 from tidings.broker.redis.shard import Find, Shard
-from tidings.broker.redis.tuner import Ear
+from tidings.broker.redis.tuner import Ear, fail
 from tidings.domain.people import TenantId
 
 _PAUSE = 0.1
-"""Seconds between two looks at a cluster's map, at least."""
+"""Seconds between two looks at a cluster's map, at least; after one that failed it is the back-off's."""
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.broker")
 
@@ -65,7 +68,7 @@ class Single:
 
     def __init__(self, target: Target, terms: Terms, ears: dict[bytes, Ear], counts: Counts) -> None:
         find: Find = (
-            partial(_ask_sentinels, target, terms.patience)
+            _Sentinels(target, terms.patience).leader
             if target.arrangement is Arrangement.SENTINEL
             else partial(_stay, target.addresses[0])
         )
@@ -122,38 +125,50 @@ class Cluster:
             raise BrokerUnavailable("nobody knows the cluster's map") from None
 
     async def run(self) -> None:
+        pauses, failed = backoff(), False
         try:
             self._doubt.set()
             while True:
                 await self._doubt.wait()
                 try:
                     await self._draw()
-                except Exception:  # noqa: BLE001 - a map that cannot be read is looked at again
-                    _log.exception("cluster_map_failed")
+                except Exception as fault:  # noqa: BLE001 - a map that cannot be read is looked at again
                     self._doubt.set()
-                await asyncio.sleep(_PAUSE)
+                    # While it stays unknown that is said once.
+                    level, strange = DEBUG if failed else WARNING, not isinstance(fault, BrokerUnavailable)
+                    _log.log(level, "cluster_map_unknown", reason=str(fault), exc_info=strange)
+                    failed = True
+                    await asyncio.sleep(next(pauses))
+                else:
+                    pauses, failed = backoff(), False
+                    await asyncio.sleep(_PAUSE)
         finally:
             for task in self._tasks.values():
                 task.cancel()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _draw(self) -> None:
-        """Draw the map anew and move whoever lives elsewhere; without one the doubt stays."""
+        """Draw the map anew and move whoever lives elsewhere.
+
+        Raises:
+            BrokerUnavailable: none of the servers has one.
+        """
         self._doubt.clear()
+        faults = []
         looked, self._looked = self._looked, asyncio.get_running_loop().create_future()
         proven = [address for address, shard in self._shards.items() if shard.proven]
         for address in dict.fromkeys((*proven, *self._shards, *self._target.addresses)):
             try:
                 ranges = await _slots(address, self._target, self._terms.patience)
             except BrokerUnavailable as fault:
-                _log.info("cluster_map", asked=str(address), reason=str(fault))
+                faults.append(str(fault))
                 continue
             await self._settle(ranges)
             looked.set_result(None)
             return
-        self._doubt.set()
-        looked.set_exception(BrokerUnavailable("nobody knows the cluster's map"))
-        looked.exception()
+        reason = "; ".join(faults)
+        fail(looked, f"nobody knows the cluster's map: {reason}")
+        raise BrokerUnavailable(reason)
 
     async def _settle(self, ranges: Iterable[tuple[int, int, Address]]) -> None:
         """Let everyone live where the map says. Who lives nowhere stays, and waits."""
@@ -210,21 +225,35 @@ async def _slots(address: Address, target: Target, patience: float) -> list[tupl
     return ranges
 
 
-async def _ask_sentinels(target: Target, patience: float) -> Address:
-    """The leading server, as the first sentinel says that answers."""
-    faults = []
-    for address in target.addresses:
-        words = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", target.master)
-        try:
-            reply = await _ask(address, target, target.sentinel_login, patience, *words)
-        except BrokerUnavailable as fault:
-            faults.append(str(fault))
-            continue
-        if reply is not None:
-            host, port = cast("list[bytes]", reply)
-            return Address(host.decode(), int(port))
-        faults.append(f"{address} knows no master of that name")
-    raise LinkLost("; ".join(faults))
+class _Sentinels:
+    """Asked in turn, so that one which names a server that does not lead (any more) is not believed for ever."""
+
+    def __init__(self, target: Target, patience: float) -> None:
+        self._target = target
+        self._patience = patience
+        self._turns = deque(target.addresses)
+
+    async def leader(self) -> Address:
+        """The leading server, as the next sentinel says that answers.
+
+        Raises:
+            LinkLost: none of them knows.
+        """
+        faults = []
+        words = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._target.master)
+        for _ in self._target.addresses:
+            address = self._turns[0]
+            self._turns.rotate(-1)
+            try:
+                reply = await _ask(address, self._target, self._target.sentinel_login, self._patience, *words)
+            except BrokerUnavailable as fault:
+                faults.append(str(fault))
+                continue
+            if reply is not None:
+                host, port = cast("list[bytes]", reply)
+                return Address(host.decode(), int(port))
+            faults.append(f"{address} knows no master of that name")
+        raise LinkLost("; ".join(faults))
 
 
 async def _ask(address: Address, target: Target, login: Login, patience: float, *words: str) -> Reply:

@@ -23,7 +23,7 @@ end
 local own = tenant .. ':' .. epoch .. ':'
 local lasts = own .. 'last'      -- each channel's last number
 local lines = own .. 'line:'     -- a list for each channel, its history
-local keys = own .. 'key:'       -- the number that was given under an idempotency key
+local keys = own .. 'keys'       -- the number that was given under each idempotency key
 
 -- What is before an event's body: epoch (16 bytes), number, prev, microseconds (8 bytes each).
 local function number_of(message)

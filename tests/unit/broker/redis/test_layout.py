@@ -14,6 +14,7 @@ from tidings.broker.redis.layout import (
     pack,
     short,
     slot,
+    slot_of_key,
     tenant_key,
     unpack,
 )
@@ -60,6 +61,22 @@ def test_names() -> None:
 def test_slot() -> None:
     """The slots of the Redis Cluster Specification: CRC16/XMODEM of the hash tag, modulo 16384."""
     assert slot(TenantId("123456789")) == 0x31C3 % 16_384
+
+
+@pytest.mark.parametrize(
+    ("key", "tag"),
+    [
+        ("user:ann", "user:ann"),
+        ("{user1000}.following", "user1000"),
+        ("foo{}{bar}", "foo{}{bar}"),
+        ("foo{{bar}}zap", "{bar"),
+        ("foo{bar}{zap}", "bar"),
+        ("foo}bar{zap", "foo}bar{zap"),
+    ],
+)
+def test_slot_of_a_key_with_braces(key: str, tag: str) -> None:
+    """Redis Cluster specification, "Hash tags", with its own examples: only what is in the first braces counts."""
+    assert slot_of_key(key) == slot(tag)
 
 
 def test_lots() -> None:

@@ -36,12 +36,12 @@ def keys(redis: Arrangement) -> int:
 
 
 async def test_everything_expires(redis: Arrangement) -> None:
-    """Nothing stays: histories and keys go after their time, and the tenant itself when nobody asks for long."""
+    """Nothing stays: histories go after their time, the tenant and its idempotency keys when nobody asks for long."""
     async with node(redis.url, TERMS) as one:
         await publish_numbers(one.broker, ANN, range(10))
-        assert keys(redis) == 13
+        assert keys(redis) == 4
         redis.age(61)
-        assert keys(redis) == 2
+        assert keys(redis) == 3
         redis.age(1000)
         assert keys(redis) == 0
 
@@ -84,6 +84,16 @@ async def test_last_numbers_age(redis: Arrangement) -> None:
         assert (history.complete, history.upto.epoch) == (False, start.epoch)
         [key] = [key for key in redis.servers[0].say("KEYS", "*{acme}*:last").split("'") if "last" in key]
         assert redis.servers[0].say("ZCARD", key) == "1"
+
+
+async def test_idempotency_keys_are_bounded(redis: Arrangement) -> None:
+    """Of too many the oldest is forgotten, and its event published again."""
+    async with node(redis.url, replace(TERMS, memory_keys=2)) as one:
+        await one.broker.publish([(ANN, event(key=key)) for key in "abc"])
+        again = await one.broker.publish([(ANN, event(key=key)) for key in "bca"])
+        assert [position.offset for position in again] == [2, 3, 4]
+        [key] = [key for key in redis.servers[0].say("KEYS", "*{acme}*:keys").split("'") if "keys" in key]
+        assert redis.servers[0].say("ZCARD", key) == "2"
 
 
 async def test_evicted_numbers_end_the_epoch(redis: Arrangement) -> None:

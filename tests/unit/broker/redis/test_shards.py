@@ -1,9 +1,12 @@
 """Where tenants live: a cluster whose slots move and whose servers die, and a leader that sentinels replace."""
 
+import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.broker_rig import ACME, ANN, event
 from tests.support.redis import Arrangement, RedisServer, cluster, sentinel
@@ -91,6 +94,24 @@ class TestCluster:
                 await lonely.broker.subscribe([ANN])
             assert not lonely.broker.healthy()
 
+    async def test_the_map_is_asked_for_ever_more_rarely(self) -> None:
+        """While no server answers the pauses double, and the log has one line of it."""
+        asked: list[float] = []
+
+        def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(time.monotonic())
+            writer.close()
+
+        async with await asyncio.start_server(refuse, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            with capture_logs() as lines:
+                async with node(f"redis+cluster://127.0.0.1:{port}"):
+                    await until(lambda: len(asked) >= 6)
+        # At least half of 50, 100, 200, 400 and 800 ms.
+        assert asked[5] - asked[0] > 0.75
+        warned = [line for line in lines if line["log_level"] != "debug"]
+        assert [line["event"] for line in warned] == ["cluster_map_unknown"]
+
 
 class TestSentinel:
     async def test_failover(self) -> None:
@@ -111,6 +132,24 @@ class TestSentinel:
                 # Whether the third came before or behind the loss, which says that one has to look, is open.
                 assert listener.numbers(ANN) in ([0, 1, 2, 3, 4, 5], [0, 1, 2, 4, 5])
                 assert not (await listener.broker.read([ANN], old)).complete
+
+    async def test_one_names_a_server_that_does_not_lead(self) -> None:
+        """A sentinel that has not heard of a failover: the next one is asked."""
+        with sentinel() as servers:
+            stale = servers.followers[0].port
+
+            async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                await reader.read(1)
+                writer.write(f"*2\r\n$9\r\n127.0.0.1\r\n${len(str(stale))}\r\n{stale}\r\n".encode())
+                await reader.read()
+                writer.close()
+
+            async with await asyncio.start_server(answer, "127.0.0.1") as behind:
+                port = behind.sockets[0].getsockname()[1]
+                url = servers.url.replace("redis+sentinel://", f"redis+sentinel://127.0.0.1:{port},")
+                async with node(url) as one:
+                    await until(one.broker.healthy)
+                    assert await publish_numbers(one.broker, ANN, [1]) == 0
 
     async def test_nobody_knows_the_leader(self) -> None:
         """Sentinels that are out of reach: refused within a bounded time."""
