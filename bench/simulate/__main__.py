@@ -65,6 +65,7 @@ def grown(seconds: float, sizes: Sequence[int] = CONNECTIONS) -> list[Point]:
             tenants=tenants,
             notifications=connections * HOURLY / 3600,
             broadcasts=tenants / 60,
+            keys=2.0,
         )
         points.append(Point(scenario, Model(scenario, Costs(), seconds=seconds).run()))
     return points

@@ -33,6 +33,10 @@ class Costs:
     """One ``write`` to one connection. Writes that would be joined are not, which is pessimistic."""
     handshake: float = 470 * MICRO
     """A connect with a token over WebSocket."""
+    lease: float = 5 * MICRO
+    """At a node, every five seconds for each user and each address that has connections."""
+    redis_lease: float = 7 * MICRO
+    """Redis: the same."""
     wire: float = 30 * MICRO
     """From one process to another on this machine; a real network adds its own."""
     connection_bytes: int = 6_000

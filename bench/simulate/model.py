@@ -13,6 +13,8 @@ from functools import partial
 from bench.simulate.clock import Clock, Line
 from bench.simulate.costs import Costs
 
+LEASE_SECONDS = 5.0
+"""How often a node tells Redis what it holds of the limits."""
 CROWD = 20
 """With so many recipients a node, each node has its even share."""
 
@@ -35,6 +37,8 @@ class Scenario:
     apart: bool = False
     shards: int = 1
     database_cores: int = 4
+    keys: float = 0.0
+    """Users and addresses a connection has of its own: 2 if every one is somebody else's, from somewhere else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +168,15 @@ class Model:
             published_p99=_quantile(self._from_publication, 0.99),
             accepted_p50=_quantile(self._from_request, 0.5),
             accepted_p99=_quantile(self._from_request, 0.99),
-            node_load=load(self._nodes),
+            node_load=load(self._nodes) + self._leases(self._costs.lease, len(self._nodes)),
             database_load=load([self._database], self._scenario.database_cores),
-            redis_load=load(self._redis),
+            redis_load=load(self._redis) + self._leases(self._costs.redis_lease, len(self._redis)),
         )
+
+    def _leases(self, cost: float, servers: int) -> float:
+        """The share of a core that keeping leases takes, of each of so many; it delays nothing here."""
+        keys = self._scenario.connections * self._scenario.keys
+        return keys * cost / LEASE_SECONDS / servers
 
 
 class _Relay:

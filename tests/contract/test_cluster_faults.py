@@ -10,7 +10,7 @@ import pytest
 from tests.support.cluster_rig import Client, Cluster, cluster, eventually, running
 from tests.support.processes import free_port
 from tests.support.redis import RedisServer, serving
-from tidings.cluster.leases import Leases
+from tidings.cluster.leases import Leases, name_of
 from tidings.cluster.limiter import RedisLimiter
 from tidings.cluster.records import RedisRecords
 from tidings.cluster.slots import RedisSlots
@@ -162,7 +162,7 @@ async def _full(server: RedisServer, nodes: int, slots: int) -> bool:
     """Whether Redis knows so many slots of so many nodes, read as an operator would."""
     client = Client(server.port)
     try:
-        leases = await client.values("tidings:1:slots:u")
+        leases = await client.values(name_of("u"))
     finally:
         await client.close()
     return len(leases) == nodes and sum(int(each.split()[0]) for each in leases) == slots

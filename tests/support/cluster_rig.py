@@ -5,7 +5,7 @@ by moving what Redis keeps into the past.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -70,12 +70,12 @@ class Client:
         self.deaf = False
         self.calls = 0
 
-    async def run(self, script: Script, key: str, *words: Word) -> object:
+    async def run(self, script: Script, key: str | Sequence[str], *words: Word) -> object:
         self.calls += 1
         if self.cut:
             raise BrokerUnavailable("out of reach")
         try:
-            reply = await self._evaluate(script, key, words)
+            reply = await self._evaluate(script, (key,) if isinstance(key, str) else key, words)
         except (RedisError, OSError) as fault:
             raise BrokerUnavailable(repr(fault)) from fault
         if self.deaf:
@@ -89,11 +89,11 @@ class Client:
     async def close(self) -> None:
         await self._redis.aclose()
 
-    async def _evaluate(self, script: Script, key: str, words: tuple[Word, ...]) -> object:
+    async def _evaluate(self, script: Script, keys: Sequence[str], words: tuple[Word, ...]) -> object:
         try:
-            return await cast("Awaitable[object]", self._redis.evalsha(script.sha, 1, key, *words))
+            return await cast("Awaitable[object]", self._redis.evalsha(script.sha, len(keys), *keys, *words))
         except NoScriptError:
-            return await cast("Awaitable[object]", self._redis.eval(script.text, 1, key, *words))
+            return await cast("Awaitable[object]", self._redis.eval(script.text, len(keys), *keys, *words))
 
 
 @dataclass

@@ -160,16 +160,17 @@ class RedisBroker:
         events.sort(key=lambda published: published.position.offset)
         return History(tuple(events), answer.upto, complete=True, latest=answer.latest)
 
-    async def run(self, script: Script, key: str, *words: Word) -> Reply:
-        """Run a script of somebody else's on its one key, on the connection for commands.
+    async def run(self, script: Script, key: str | Sequence[str], *words: Word) -> Reply:
+        """Run a script of somebody else's on its key, or on keys of one slot, on the connection for commands.
 
         Raises:
             BrokerUnavailable: it was not run, or nobody knows.
         """
+        keys = (key,) if isinstance(key, str) else key
         for _ in range(_ATTEMPTS):
-            server = await self._started().at(slot_of_key(key)).server()
+            server = await self._started().at(slot_of_key(keys[0])).server()
             try:
-                return await server.call("EVALSHA", script.sha, 1, key, *words)
+                return await server.call("EVALSHA", script.sha, len(keys), *keys, *words)
             except Refused as fault:
                 if fault.code == "NOSCRIPT":
                     await server.call("SCRIPT", "LOAD", script.text)
