@@ -85,7 +85,7 @@ async def test_a_second_signal_ends_a_full_house(tmp_path: Path) -> None:
             server.child.send(signal.SIGTERM)
             await eventually(lambda: '"event":"draining"' in server.child.output)
             server.child.send(signal.SIGTERM)
-            await gone(server, 2)
+            await gone(server, 5)
     assert "cut short" not in server.child.output
 
 

@@ -73,7 +73,7 @@ async def test_a_killed_node_loses_and_repeats_nothing(tmp_path: Path, postgres_
             for person, titles in zip(people, accepted, strict=True)
             for node, name in ((mortal, "mortal"), (survivor, "survivor"))
         ]
-        await eventually(lambda: sum(map(len, accepted)) > USERS * 100)
+        await eventually(lambda: sum(map(len, accepted)) > USERS * 100, 60)
         mortal.child.send(signal.SIGKILL)
         await asyncio.gather(*writing)
         for person in people:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.browser import Page, chromium, visiting
 from tests.support.processes import free_port
-from tests.support.server import Person, Server, serving
+from tests.support.server import Person, Server, eventually, serving
 from tidings.domain.people import Role
 
 SCREEN_WIDTH = 360
@@ -191,6 +191,8 @@ async def test_what_a_role_sees(server: Server, page: Page) -> None:
     await page.reads("serving", "td .mark")
     await page.click("Metrics")
     await page.reads("Deliveries", ".groups")
+    query = f"/admin/security-events?event=AUTHENTICATION_SUCCESS&userId={root.id}"
+    await eventually(lambda: bool(server.get(query, **root.headers).json()["items"]))
     await page.click("Security")
     await page.look("document.querySelector('#event').value = 'AUTHENTICATION_SUCCESS'")
     await page.type("#user-id", root.id)
