@@ -19,7 +19,8 @@ import structlog
 
 from tidings import metrics
 from tidings.cluster.vitals import Vitals
-from tidings.crew.metrics import on_port, telling
+from tidings.crew.metrics import telling
+from tidings.crew.port import on_port
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.drain import release
 from tidings.delivery.enforcement import Enforcement
@@ -134,7 +135,8 @@ class Node:
         if self.crew is not None:
             await stack.enter_async_context(telling(self.crew.metrics(self.crew.number)))
         elif self.settings.metrics_port is not None:
-            stack.enter_context(on_port(self.settings.host, self.settings.metrics_port, metrics.REGISTRY))
+            host, port, token = self.settings.host, self.settings.metrics_port, self.settings.metrics_token
+            stack.enter_context(on_port(host, port, metrics.REGISTRY, token))
         await self.workshop.start()
         for loop in (
             self.security.run,

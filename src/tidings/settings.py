@@ -191,7 +191,9 @@ class Settings(BaseSettings):
         None, description="run jobs inside `serve`; unset: with the memory broker only"
     )
 
-    metrics_token: SecretStr | None = Field(None, description="bearer token for `/metrics` in production")
+    metrics_token: SecretStr | None = Field(
+        None, description="bearer token for `/metrics` in production, and on its own port"
+    )
     metrics_port: int | None = Field(None, ge=1, le=65535, description="own port for `/metrics`")
 
     @field_validator("allowed_origins", "trusted_proxies", "app", mode="before")
@@ -291,7 +293,7 @@ def jwt_secret(settings: Settings) -> str:
     if settings.jwt_secret is not None:
         return settings.jwt_secret.get_secret_value()
     path = settings.var / "jwt-secret"
-    settings.var.mkdir(parents=True, exist_ok=True)
+    settings.var.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(made, "w") as file:

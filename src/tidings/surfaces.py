@@ -27,6 +27,7 @@ from tidings.delivery.status import Status
 from tidings.delivery.subscribe import Subscriptions
 from tidings.domain.crew import Crew
 from tidings.domain.errors import TidingsError
+from tidings.domain.problem import HSTS
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
 from tidings.identity.limiter import TokenBucket
@@ -147,6 +148,7 @@ class Surfaces:
             addresses=ground.identity.addresses,
             per_user=ground.settings.max_streams_per_user,
             per_ip=ground.settings.max_connections_per_ip,
+            headers=(HSTS,) if ground.settings.public_https else (),
             spawn=self._background.spawn,
         )
 

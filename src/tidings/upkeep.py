@@ -15,7 +15,7 @@ from tidings import metrics
 from tidings.delivery import retention
 from tidings.delivery.enforcement import Enforcement
 from tidings.delivery.relay import Relay
-from tidings.delivery.status import EVENT, Status
+from tidings.delivery.status import CAUGHT_UP_SECONDS, EVENT, Status
 from tidings.domain.errors import TidingsError
 from tidings.hub.hub import Hub
 from tidings.hub.wheel import Wheel
@@ -73,17 +73,17 @@ class Upkeep:
         while True:
             await asyncio.sleep(_TIDY_SECONDS)
             try:
-                await self._measure()
                 await self._hub.tidy()
+                await self._measure()
                 # Orders tell of revocations at once; this finds those that somebody wrote down without one.
                 await self._enforcement.end_revoked()
             except TidingsError as fault:
                 _log.warning("the database does not answer", reason=str(fault))
 
     async def _measure(self) -> None:
-        """Learn since when an event waits. While the database does not say, what waited is taken to wait on."""
+        """Learn since when an event waits for long. While the database does not say, it is taken to wait on."""
         age = await self._relay.measure()
-        self._waiting_since = time.monotonic() - age if age else None
+        self._waiting_since = time.monotonic() - age if age > CAUGHT_UP_SECONDS else None
 
     async def _watch(self) -> None:
         while True:

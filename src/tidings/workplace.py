@@ -17,7 +17,7 @@ import structlog
 from tidings import metrics
 from tidings.cluster.registry import Registry
 from tidings.cluster.vitals import Vitals
-from tidings.crew.metrics import on_port
+from tidings.crew.port import on_port
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
 from tidings.domain.channel import SIGNALS
@@ -72,7 +72,9 @@ class Workplace:
             starting.push_async_callback(self._broker.close)
             starting.push_async_callback(self._registry.leave)
             if settings.metrics_port is not None:
-                starting.enter_context(on_port(settings.host, settings.metrics_port, metrics.REGISTRY))
+                starting.enter_context(
+                    on_port(settings.host, settings.metrics_port, metrics.REGISTRY, settings.metrics_token)
+                )
             await self._workshop.start()
             own = (self._relay.run, self._signals.run, self._registry.run, self._measure)
             for loop in (*own, *self._workshop.loops()):

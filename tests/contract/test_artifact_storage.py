@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 
@@ -150,3 +151,20 @@ async def test_a_bucket_that_is_away(tmp_path: Path) -> None:
         await storage.put("job/one", b"x", LABEL)
     with pytest.raises(StorageUnavailable):
         await keys(storage)
+
+
+async def test_files_are_the_servers_alone(tmp_path: Path) -> None:
+    """Whoever else has an account on the machine reads none, whatever the umask."""
+    before = os.umask(0)
+    try:
+        source = tmp_path / "source"
+        source.write_bytes(DATA)
+        source.chmod(0o644)
+        storage = LocalStorage(tmp_path / "artifacts")
+        await storage.put("job/bytes", DATA, LABEL)
+        await storage.put("job/file", source, LABEL)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "artifacts").rglob("*")}
+    assert modes == {"job": 0o700, "bytes": 0o600, "file": 0o600}
+    assert stat.S_IMODE((tmp_path / "artifacts").stat().st_mode) == 0o700

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,10 +13,12 @@ from tidings.delivery.forms import ReportJob, fill
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobError, JobPriority, JobStatus
+from tidings.domain.people import TenantStatus
 from tidings.jobs.external import External
 from tidings.jobs.queue import utc_now
 from tidings.jobs.reaper import Reaper
 from tidings.store import jobs as job_rows
+from tidings.store import tenants, users
 
 
 class Elsewhere:
@@ -234,6 +237,28 @@ async def test_whose_token_it_is(elsewhere: Elsewhere) -> None:
     assert stored is not None
     assert stored.reporter_token_hash is not None
     assert token not in repr(stored)
+
+
+async def test_nobody_reports_to_who_may_not_come_in(elsewhere: Elsewhere) -> None:
+    """While the user is deactivated or the tenant suspended the token is none; afterwards it is good again."""
+    job, token = await elsewhere.submit()
+    knows, rig = elsewhere.external.knows, elsewhere.rig
+    tenant_id, user_id = job.tenant_id, job.user_id
+    async with rig.database.read() as tx:
+        user = await users.get(tx, tenant_id, user_id)
+    assert user is not None
+
+    async def make(status: TenantStatus, *, active: bool) -> None:
+        async with rig.database.write() as tx:
+            await tenants.change(tx, tenant_id, name="Acme", status=status)
+            assert await users.change(tx, tenant_id, replace(user, active=active))
+
+    await make(TenantStatus.SUSPENDED, active=True)
+    assert not await knows(job.id, token)
+    await make(TenantStatus.ACTIVE, active=False)
+    assert not await knows(job.id, token)
+    await make(TenantStatus.ACTIVE, active=True)
+    assert await knows(job.id, token)
 
 
 async def test_many_reports_at_once(elsewhere: Elsewhere) -> None:

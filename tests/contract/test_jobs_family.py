@@ -11,7 +11,10 @@ from tests.support import family_kinds  # the kinds of this file
 from tests.support.job_rig import JobRig, job_rig
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.job import Job, JobError, JobStatus
+from tidings.jobs import queue
+from tidings.jobs.context import JobContext
 from tidings.jobs.family import Families
+from tidings.jobs.kinds import Registry
 from tidings.jobs.queue import utc_now
 from tidings.jobs.worker import Limits
 from tidings.store import jobs as job_rows
@@ -215,6 +218,24 @@ async def test_a_child_of_no_known_kind(rig: JobRig, kind: str) -> None:
     done = await rig.finished(job)
     assert done.error is not None
     assert (done.error.code, done.attempt) == ("UNKNOWN_KIND", 1)
+    assert await children(rig, job) == []
+
+
+@pytest.mark.parametrize("kind", ["test.square", "other.square"])
+async def test_a_child_with_a_wrong_payload(rig: JobRig, kind: str) -> None:
+    """It fails its parent for good, and no child is made, whether its kind is the worker's own or another's."""
+    other = Registry()
+
+    @other.job("other.square")
+    async def other_square(ctx: JobContext, payload: family_kinds.Number) -> None: ...
+
+    async with rig.database.write() as tx:
+        await queue.register(tx, other, utc_now())
+    rig.start_worker()
+    job = await rig.submit("test.brood", {"kinds": ["test.noop", kind]})
+    done = await rig.finished(job)
+    assert done.error is not None
+    assert (done.error.code, done.attempt) == ("VALIDATION_FAILED", 1)
     assert await children(rig, job) == []
 
 

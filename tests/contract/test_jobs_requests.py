@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from tests.support.job_kinds import Nothing
+from tests.support.job_kinds import Nothing, Times
 from tests.support.job_rig import JobRig, job_rig
-from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.errors import ErrorCode, FieldError, TidingsError
 from tidings.domain.job import Job, JobPriority, JobStatus
 from tidings.domain.people import Principal
 from tidings.jobs import queue
@@ -80,16 +80,24 @@ async def test_payloads_are_checked(rig: JobRig) -> None:
 
 
 async def test_a_kind_of_another_process(rig: JobRig) -> None:
-    """A kind that a worker elsewhere has registered is known, with its attempts, though its code is not here."""
+    """ "Workers register their kinds and the JSON Schema of each payload in the database": attempts and payload
+    are theirs, though their code is not here.
+    """
     other = Registry()
 
     @other.job("other.kind", attempts=7)
-    async def other_kind(ctx: JobContext, payload: Nothing) -> None: ...
+    async def other_kind(ctx: JobContext, payload: Times) -> None: ...
 
     assert await refused(rig.submit("other.kind")) is ErrorCode.UNKNOWN_KIND
     async with rig.database.write() as tx:
         await queue.register(tx, other, utc_now())
-    assert (await rig.submit("other.kind", {"whatever": 1})).max_attempts == 7
+    assert (await rig.submit("other.kind", {"count": 1})).max_attempts == 7
+    for payload in ({"count": "hunter2"}, {"count": "hunter2" * 1000}):
+        with pytest.raises(TidingsError) as caught:
+            await rig.submit("other.kind", payload)
+        assert caught.value.code is ErrorCode.VALIDATION_FAILED
+        assert caught.value.fields == (FieldError("payload.count", "Input should be a valid integer"),)
+    assert len((await rig.jobs.page(rig.principal, cursor=None, limit=10)).items) == 1
 
 
 @pytest.mark.parametrize("ask", ASKS)

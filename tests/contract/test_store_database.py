@@ -45,6 +45,32 @@ async def test_rolled_back(db: Database) -> None:
         assert await tenants.get(tx, tenant.id) is None
 
 
+async def test_stroke(db: Database) -> None:
+    """A stroke is kept as soon as its block ends, and one whose statement fails has written nothing."""
+    tenant = a_tenant()
+    async with db.stroke() as tx:
+        await tenants.insert(tx, tenant)
+    with pytest.raises(TidingsError) as caught:
+        async with db.stroke() as tx:
+            await tenants.insert(tx, tenant)
+    assert caught.value.code is ErrorCode.CONFLICT
+    async with db.read() as tx:
+        assert await tenants.get(tx, tenant.id) == tenant
+
+
+async def test_nothing_done(db: Database) -> None:
+    """A block without a statement ends well, and so does whatever comes after it."""
+    async with db.write():
+        pass
+    async with db.stroke():
+        pass
+    tenant = a_tenant()
+    async with db.write() as tx:
+        await tenants.insert(tx, tenant)
+    async with db.read() as tx:
+        assert await tenants.get(tx, tenant.id) == tenant
+
+
 async def test_readers_do_not_wait(db: Database) -> None:
     """A reader beside a writer sees what was committed before, at once."""
     tenant = a_tenant()

@@ -7,8 +7,9 @@ import pytest
 
 from tests.support.store_rig import a_job, after, migrated, settle
 from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.event import Event, EventClass
 from tidings.domain.job import Artifact, JobError, JobPriority, JobStatus
-from tidings.store import jobs, lease
+from tidings.store import jobs, lease, outbox
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 from tidings.store.jobs import Report
@@ -62,7 +63,6 @@ async def test_kept(db: Database) -> None:
         lease_owner="worker",
         lease_expires_at=after(20),
         cancel_requested=True,
-        idempotency_key="k",
         reporter_token_hash="abc",
         report_sequence=7,
     )
@@ -70,7 +70,6 @@ async def test_kept(db: Database) -> None:
     async with db.read() as tx:
         assert await jobs.get(tx, acme.id, ann.id, full.job.id) == full
         assert await jobs.get_any(tx, full.job.id) == full
-        assert await jobs.by_key(tx, acme.id, ann.id, "k") == full
         assert await jobs.children(tx, acme.id, parent.job.id) == [full]
         assert await jobs.get_any(tx, "no such") is None
 
@@ -79,13 +78,14 @@ async def test_someone_elses(db: Database) -> None:
     """ "A job belongs to the user who made it; an ADMIN is a stranger to it"."""
     acme, (ann, bob) = await settle(db, "acme", "ann", "bob")
     globex, (eve,) = await settle(db, "globex", "eve")
-    stored = a_job(ann, idempotency_key="k")
+    stored = a_job(ann)
     await put(db, stored, a_job(ann, parent_id=stored.job.id))
     async with db.write() as tx:
         for tenant, user in ((acme.id, bob.id), (globex.id, ann.id), (globex.id, eve.id)):
             assert await jobs.get(tx, tenant, user, stored.job.id) is None
-            assert await jobs.by_key(tx, tenant, user, "k") is None
             assert (await jobs.page(tx, tenant, user, cursor=None, limit=9)).items == ()
+            of_parent = await jobs.page(tx, tenant, user, cursor=None, limit=9, parent=stored.job.id)
+            assert of_parent.items == ()
             assert await jobs.cancel(tx, tenant, user, stored.job.id, after(1)) is None
             assert await jobs.retry(tx, tenant, user, stored.job.id, 3, after(1)) is None
         assert await jobs.children(tx, globex.id, stored.job.id) == []
@@ -94,7 +94,10 @@ async def test_someone_elses(db: Database) -> None:
 
 
 async def test_pages(db: Database) -> None:
-    """``GET /jobs?cursor=&status=&kind=``: one's own, the newest first, none moved by what comes meanwhile."""
+    """``GET /jobs?cursor=&status=&kind=``: one's own, the newest first, none moved by what comes meanwhile.
+
+    ``parentId`` gives the children of one job, and not theirs.
+    """
     acme, (ann, bob) = await settle(db, "acme", "ann", "bob")
     made = [a_job(ann, kind=("demo.steps", "report.build")[n % 2]) for n in range(6)]
     await put(db, *made, a_job(bob))
@@ -110,15 +113,45 @@ async def test_pages(db: Database) -> None:
     assert second.next_cursor is None
     assert [job.id for job in reports.items] == [ids[5], ids[3], ids[1]]
     assert [job.id for job in ended.items] == [ids[2]]
+    born = [a_job(ann, parent_id=ids[0]) for _ in range(3)]
+    await put(db, *born, a_job(ann, parent_id=ids[1]))
+    await put(db, a_job(ann, parent_id=born[0].job.id))
+    async with db.read() as tx:
+        newest = await jobs.page(tx, acme.id, ann.id, cursor=None, limit=2, parent=ids[0])
+        oldest = await jobs.page(tx, acme.id, ann.id, cursor=newest.next_cursor, limit=2, parent=ids[0])
+    assert [*newest.items, *oldest.items] == [one.job for one in reversed(born)]
+    assert oldest.next_cursor is None
 
 
-async def test_one_key_one_job(db: Database) -> None:
-    """A user's idempotency key makes one job; another user may use the same word."""
-    _, (ann, bob) = await settle(db, "acme", "ann", "bob")
-    await put(db, a_job(ann, idempotency_key="k"), a_job(bob, idempotency_key="k"), a_job(ann), a_job(ann))
+async def test_one_key_one_child(db: Database) -> None:
+    """A parent has one child of a key; another parent may use the same word."""
+    _, (ann,) = await settle(db)
+    one, two = a_job(ann), a_job(ann)
+    await put(db, one, two)
+    await put(db, *(a_job(ann, parent_id=parent.job.id, child_key="k") for parent in (one, two)))
     with pytest.raises(TidingsError) as caught:
-        await put(db, a_job(ann, idempotency_key="k"))
+        await put(db, a_job(ann, parent_id=one.job.id, child_key="k"))
     assert caught.value.code is ErrorCode.CONFLICT
+
+
+async def test_told_together(db: Database) -> None:
+    """A job is accepted in one transaction with its event: there is none of them without the other."""
+    _, (ann,) = await settle(db)
+    parent = a_job(ann)
+    await put(db, parent)
+    first, second = (a_job(ann, parent_id=parent.job.id, child_key="k") for _ in range(2))
+
+    async def submit(stored: StoredJob) -> None:
+        told = Event("job:event", b'{"type":"queued"}', EventClass.STATE, stored.job.id)
+        async with db.stroke() as tx:
+            await jobs.insert(tx, [stored], [(stored.job.channel, told)])
+
+    await submit(first)
+    with pytest.raises(TidingsError):
+        await submit(second)
+    async with db.read() as tx:
+        assert [one.channel for one in await outbox.pending(tx, 10)] == [first.job.channel]
+        assert await jobs.get_any(tx, second.job.id) is None
 
 
 async def test_cancel_queued(db: Database) -> None:

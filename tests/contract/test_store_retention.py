@@ -84,7 +84,7 @@ async def test_what_expires(db: Database) -> None:
             until = from_start(second)
             scope = Scope(acme.id, ann.id, "POST /jobs", str(second))
             await idempotency.remember(tx, scope, Answer("h", 202, b"", until), from_start(0))
-            await revocations.insert(tx, Revocation(new_id(), acme.id, "jti", None, None, until))
+            await revocations.put(tx, Revocation(new_id(), acme.id, f"jti-{second}", None, None, until))
             digest = bytes([second])
             ticket = StoredTicket(digest, acme.id, ann.id, "/", None, {}, from_start(9), until)
             await tickets.insert(tx, ticket)

@@ -42,6 +42,8 @@ async def test_a_public_address(tmp_path: Path) -> None:
         assert cookie.startswith(f"__Host-tidings={user.token}; Max-Age=")
         assert cookie.endswith("; Path=/; HttpOnly; SameSite=Strict; Secure")
         assert answer.headers["strict-transport-security"].startswith("max-age=")
+        async with streaming(server, "/notifications/events", user) as stream:
+            assert stream.response.headers["strict-transport-security"].startswith("max-age=")
         good = server.get("/jobs", Cookie=f"__Host-tidings={user.token}", **SAME_ORIGIN)
         plain = server.get("/jobs", Cookie=f"tidings={user.token}", **SAME_ORIGIN)
         assert (good.status_code, plain.status_code) == (200, 401)

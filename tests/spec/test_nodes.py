@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from tests.support.processes import wait_until
 from tests.support.redis import RedisServer
 from tests.support.server import Person, Server, eventually, serving
 from tests.support.sockets import NAMESPACE, Closed, Socket, joined, opened, ready
-from tests.support.streams import streaming
+from tests.support.streams import start_job, streaming
 
 NOTE = {"title": "Hello", "content": "News."}
 CONNECT = f"40{NAMESPACE},"
@@ -155,6 +156,40 @@ async def test_recovery_on_another_node_after_a_kill(tmp_path: Path, heard: int)
             stranger = await nodes.there.person()
             again, recovered = await visited(socket, stranger, pid=pid, **given)
             assert (again != pid, recovered) == (True, False)
+
+
+async def test_a_job_is_followed_on_another_node_after_a_kill(tmp_path: Path) -> None:
+    """ "Replays exactly what was missed, in order, on any node, after a node's death": the events of a job too, which
+    runs on in the node that lives.
+    """
+    steps = 10
+    with (
+        redis.serving() as broker,
+        serving(tmp_path, {"broker_url": broker.url}) as here,
+        serving(tmp_path, {"broker_url": broker.url, "worker": True}) as there,
+    ):
+        for node in (here, there):
+            await eventually(partial(answers, node))
+        user = await here.person()
+        given: dict[str, object] = {}
+        events: list[dict[str, Any]] = []
+        async with opened(here) as socket:
+            pid, _ = await visited(socket, user)
+            job = await start_job(here, user, steps=steps, delayMs=150)
+            await socket.ask("job:subscribe", {"jobId": job})
+            while len(events) < 3:
+                event, given["offset"] = await socket.event_args("job:event")
+                events.append(event)
+            here.child.send(signal.SIGKILL)
+            await socket.closing()
+        async with opened(there) as socket:
+            assert await visited(socket, user, pid=pid, **given) == (pid, True)
+            while events[-1]["type"] != "completed":
+                events.append(await socket.event("job:event"))
+    assert [event["attempt"] for event in events[1:]] == [1] * len(events[1:])
+    done = round(events[0]["progress"] * steps)
+    told = [event["message"] for event in events if event["type"] == "progress"]
+    assert told == [f"step {step} of {steps}" for step in range(done + 1, steps + 1)]
 
 
 async def test_redis_that_stands_still(tmp_path: Path) -> None:

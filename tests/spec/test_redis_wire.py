@@ -88,3 +88,20 @@ async def test_a_wire_that_refuses(tmp_path: Path) -> None:
             gate.closed = False
             assert await told(socket, 2) == ["1", "2"]
             assert await socket.event("system:status") == {"state": "ok"}
+
+
+async def test_a_wire_that_is_slow(tmp_path: Path) -> None:
+    """ "Redis slow: no crash; what was accepted is delivered in order", once: slow both ways, then quick again."""
+    async with behind(tmp_path) as (node, gate):
+        user = await node.person()
+        async with ready(node, user) as socket:
+            gate.delay = 0.3
+            await post(node, user, "1", "2", "3")
+            assert await told(socket, 3) == ["1", "2", "3"]
+            gate.delay = 0
+            await eventually(lambda: works(node))
+            await post(node, user, "4", "5")
+            assert await told(socket, 2) == ["4", "5"]
+            assert "error" not in await socket.ask("notification:list", {"limit": 1})
+            assert "notification:new" not in socket.events()
+        assert node.gauge("tidings_redis_connections") <= 4

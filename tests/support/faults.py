@@ -14,7 +14,7 @@ from tests.support import postgres, redis
 from tests.support.installed import TIDINGS
 from tests.support.postgres import PostgresServer
 from tests.support.processes import running, wait_until
-from tests.support.recorder import Count, Recorder, Writer, counted
+from tests.support.recorder import Count, Nodes, Recorder, Writer, counted
 from tests.support.redis import RedisServer
 from tests.support.server import Person, Server, eventually, serving
 from tidings.domain.people import Role
@@ -99,6 +99,17 @@ class House:
         finally:
             await connection.close()
 
+    async def written(self, people: Sequence[Person]) -> list[str]:
+        """The titles of all notifications to them that stand in the database, in order."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            rows = await connection.fetch(
+                "SELECT title FROM notifications WHERE user_id = ANY($1)", [person.id for person in people]
+            )
+        finally:
+            await connection.close()
+        return sorted(row["title"] for row in rows)
+
     async def _sql(self, statement: str) -> None:
         connection = await asyncpg.connect(self.url)
         try:
@@ -126,9 +137,15 @@ def house(folder: Path) -> Iterator[House]:
 class Load:
     """``people`` who post, each with ``clients`` that listen."""
 
-    def __init__(self, house: House, people: Sequence[Person], *, clients: int, pause: float) -> None:
-        self.writers = [Writer(person, house, pause) for person in people]
-        self.recorders = [Recorder(person, house) for person in people for _ in range(clients)]
+    def __init__(self, nodes: Nodes, people: Sequence[Person], *, clients: int, pause: float) -> None:
+        self.people = people
+        self.writers = [Writer(person, nodes, pause) for person in people]
+        self.recorders = [Recorder(person, nodes) for person in people for _ in range(clients)]
+
+    @property
+    def titles(self) -> list[str]:
+        """Of all that was accepted, in order."""
+        return sorted(title for writer in self.writers for title in writer.titles)
 
     async def accepted(self, more: int) -> None:
         """Wait until each writer has so many more accepted."""
@@ -143,9 +160,11 @@ class Load:
 
 
 @asynccontextmanager
-async def load(house: House, *, people: int, clients: int = 2, pause: float = 0.02) -> AsyncIterator[Load]:
+async def load(
+    nodes: Nodes, people: Sequence[Person], *, clients: int = 2, pause: float = 0.02
+) -> AsyncIterator[Load]:
     """A load that runs for the time of the block; at its end all that was accepted has arrived, or never will."""
-    made = Load(house, await house.people(people), clients=clients, pause=pause)
+    made = Load(nodes, people, clients=clients, pause=pause)
     listening = [asyncio.create_task(recorder.run()) for recorder in made.recorders]
     writing: list[asyncio.Task[None]] = []
     try:

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server, which can stall what flows, cut it, and refuse to let it through."""
+"""A TCP proxy between a client and a server, which can slow or stall what flows, cut it, and let nothing through."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,9 +10,10 @@ _CHUNK = 64 * 1024
 class Pipe:
     """One connection through the proxy. What the server says flows while ``flows`` is set."""
 
-    def __init__(self, client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
+    def __init__(self, proxy: "Proxy", client: asyncio.StreamWriter, server: asyncio.StreamWriter) -> None:
         self.flows = asyncio.Event()
         self.flows.set()
+        self._proxy = proxy
         self._client = client
         self._server = server
 
@@ -23,20 +24,26 @@ class Pipe:
 
     async def up(self, client: asyncio.StreamReader) -> None:
         while data := await client.read(_CHUNK):
+            await asyncio.sleep(self._proxy.delay)
             self._server.write(data)
 
     async def down(self, server: asyncio.StreamReader) -> None:
         while data := await server.read(_CHUNK):
+            await asyncio.sleep(self._proxy.delay)
             await self.flows.wait()
             self._client.write(data)
 
 
 class Proxy:
-    """``port`` is where clients connect to. ``pipes`` are the connections that are open, the oldest first."""
+    """``port`` is where clients connect to. ``pipes`` are the connections that are open, the oldest first.
+
+    ``delay`` is how many seconds either way takes; what is said meanwhile waits behind, and goes on at once.
+    """
 
     def __init__(self, target: int) -> None:
         self._target = target
         self.port = 0
+        self.delay = 0.0
         self.pipes: list[Pipe] = []
         self.serving: set[asyncio.Task[None]] = set()
         self.closed = False
@@ -55,7 +62,7 @@ class Proxy:
             writer.transport.abort()
             return
         server, upstream = await asyncio.open_connection("127.0.0.1", self._target)
-        pipe = Pipe(writer, upstream)
+        pipe = Pipe(self, writer, upstream)
         self.pipes.append(pipe)
         pumps = [asyncio.create_task(pipe.up(client)), asyncio.create_task(pipe.down(server))]
         try:

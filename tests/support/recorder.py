@@ -8,9 +8,11 @@ then be counted.
 import asyncio
 import json
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -134,7 +136,16 @@ class Writer:
     accepted: list[int] = field(default_factory=list)
     repeated: int = 0
     """How often a post had to be said again."""
+    answers: Counter[int] = field(default_factory=Counter)
+    """How often each status was answered."""
+    vague: int = 0
+    """How often it was told to come again, but not when."""
     over: bool = False
+
+    @property
+    def titles(self) -> list[str]:
+        """What stands in the database if all that was accepted does, once, and nothing else."""
+        return [self._title(number) for number in self.accepted]
 
     async def run(self) -> None:
         """Until ``over`` is set."""
@@ -148,12 +159,19 @@ class Writer:
             await asyncio.sleep(self.pause)
 
     async def _post(self, number: int) -> bool:
-        body = {"title": f"{self.person.id} {number}", "content": "News."}
+        body = {"title": self._title(number), "content": "News."}
         with suppress(*_GONE):
             key = {"Idempotency-Key": f"post-{number}"}
             async with self.nodes.any().http(self.person, **key) as client:
-                return (await client.post("/notifications", json=body)).status_code == 201
+                answer = await client.post("/notifications", json=body)
+            self.answers[answer.status_code] += 1
+            if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                self.vague += "Retry-After" not in answer.headers
+            return answer.status_code == HTTPStatus.CREATED
         return False
+
+    def _title(self, number: int) -> str:
+        return f"{self.person.id} {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +180,8 @@ class Count:
 
     accepted: int
     repeated: int
+    answers: Mapping[int, int]
+    vague: int
     missing: int
     doubled: int
     disordered: int
@@ -174,12 +194,19 @@ class Count:
         """Accepted is a subset of delivered, nothing foreign, nothing twice, in order."""
         return not (self.missing or self.doubled or self.disordered or self.foreign)
 
+    @property
+    def honest(self) -> bool:
+        """Who posted was told that it is done, or that it is not and when to come again; nothing else."""
+        return self.answers.keys() <= {HTTPStatus.CREATED, HTTPStatus.SERVICE_UNAVAILABLE} and not self.vague
+
 
 def counted(writers: Sequence[Writer], recorders: Sequence[Recorder]) -> Count:
     accepted = {writer.person.id: set(writer.accepted) for writer in writers}
     return Count(
         accepted=sum(map(len, accepted.values())),
         repeated=sum(writer.repeated for writer in writers),
+        answers=sum((writer.answers for writer in writers), Counter[int]()),
+        vague=sum(writer.vague for writer in writers),
         missing=sum(len(accepted[recorder.person.id] - recorder.has) for recorder in recorders),
         doubled=sum(recorder.doubled for recorder in recorders),
         disordered=sum(recorder.disordered for recorder in recorders),

@@ -8,9 +8,8 @@ import asyncio
 import os
 import random
 import signal
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -135,7 +134,7 @@ async def crowd(url: str, redis_url: str, chance: random.Random) -> AsyncIterato
 
 
 async def test_killed_at_random(
-    database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """ "a worker killed with SIGKILL loses no job", and none ends twice, however many are killed."""
     __import__(KINDS)
@@ -166,11 +165,11 @@ async def test_killed_at_random(
             assert found is not None
             states[found.job.status.value] += 1
             attempts += found.job.attempt
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\nseed {seed}: {KILLS} workers killed, {len(rig.accepted)} jobs accepted, {attempts} attempts, "
-            f"{dict(states)}, {sum(rig.ends.values())} terminal events\n"
-        )
+    record_property(
+        "counted",
+        f"seed {seed}: {KILLS} workers killed, {len(rig.accepted)} jobs accepted, {attempts} attempts, "
+        f"{dict(states)}, {sum(rig.ends.values())} terminal events",
+    )
     assert rig.ends == Counter(job.channel for job in rig.accepted)
     assert set(states) <= {"succeeded", "failed"}
 

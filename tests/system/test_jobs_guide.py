@@ -45,6 +45,8 @@ async def test_the_example(server: Server) -> None:
         jobs = (await http.get("/jobs", params={"kind": "report.build"})).json()["items"]
         (job,) = jobs
         assert job["result"] == {"total": 2026 * 10}
+        children = (await http.get("/jobs", params={"parentId": job["id"]})).json()["items"]
+        assert [child["payload"]["quarter"] for child in children] == [4, 3, 2, 1]
         path = f"/jobs/{job['id']}/artifacts/report.csv"
         whole = await http.get(path)
         assert whole.text.splitlines() == ["quarter,total", "1,2026", "2,4052", "3,6078", "4,8104"]

@@ -39,7 +39,7 @@ async def revoked(database: Database, person: Person) -> Order:
     soon = datetime.now(UTC) + timedelta(seconds=1)
     row = Revocation(new_id(), person.tenant_id, None, person.id, soon, soon + timedelta(days=1))
     async with database.write() as tx:
-        await revocations.insert(tx, row)
+        await revocations.put(tx, row)
     return Order(OrderKind.TOKENS)
 
 

@@ -142,6 +142,7 @@ LIST_JOBS = Operation(
     JOBS,
     "List one's jobs",
     (Success(200, "A page, the newest first", "JobList"),),
+    text="`parentId` gives the children of one job, each of which is a job of its own.",
     query=ListJobs,
 )
 GET_JOB = Operation(

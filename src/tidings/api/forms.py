@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from tidings.delivery.forms import PAGE_DEFAULT, PAGE_MAX, Form, Text
+from tidings.delivery.forms import PAGE_DEFAULT, PAGE_MAX, Form, Id, Text
 from tidings.domain.job import JobStatus
 
 
@@ -13,3 +13,4 @@ class ListJobs(Form):
     limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
     status: Annotated[JobStatus | None, Field(strict=False)] = None
     kind: Annotated[Text | None, Field(max_length=100)] = None
+    parent_id: Id | None = None

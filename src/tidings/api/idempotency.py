@@ -16,16 +16,18 @@ _KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_MAX}}}")
 
 
 async def create_once(
-    services: Services, principal: Principal, request: Request, body: bytes, act: Act
+    services: Services, principal: Principal, request: Request, body: bytes, act: Act, *, stroke: bool = False
 ) -> tuple[int, bytes]:
     """Run ``act`` unless this user has sent this key to this route before; the status and body to answer.
+
+    ``stroke``: ``act`` writes with one statement (``Asked``).
 
     Raises:
         TidingsError: VALIDATION_FAILED for a key that is none, CONFLICT for a used one with another body, and
             what ``act`` raises.
     """
     route = f"{request.method} {request.scope['route'].path}"
-    return await services.once(Asked(principal, route, key_of(request), body), act)
+    return await services.once(Asked(principal, route, key_of(request), body, stroke), act)
 
 
 def key_of(request: Request) -> str | None:

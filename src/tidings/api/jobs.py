@@ -45,7 +45,7 @@ class Jobs:
         async def act(tx: Transaction) -> tuple[int, bytes]:
             return 202, strictjson.dumps(await self._submit(tx, principal, form))
 
-        status, body = await create_once(self._services, principal, request, raw, act)
+        status, body = await create_once(self._services, principal, request, raw, act, stroke=True)
         self._services.jobs.committed()
         return created(status, body, "/jobs")
 
@@ -73,7 +73,12 @@ class Jobs:
         principal = await admit(self._services, request)
         form = read_query(request, ListJobs)
         found = await self._services.jobs.page(
-            principal, cursor=form.cursor, limit=form.limit, status=form.status, kind=form.kind
+            principal,
+            cursor=form.cursor,
+            limit=form.limit,
+            status=form.status,
+            kind=form.kind,
+            parent=form.parent_id,
         )
         return listing(found)
 

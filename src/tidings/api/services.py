@@ -65,6 +65,7 @@ class Jobs(Protocol):
         limit: int,
         status: JobStatus | None,
         kind: str | None,
+        parent: str | None,
     ) -> Page[Job]:
         """The principal's own jobs, the newest first. Raises VALIDATION_FAILED for a broken cursor."""
 

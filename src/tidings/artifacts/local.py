@@ -1,4 +1,4 @@
-"""Artifacts in a directory of this machine, or one that all machines have mounted."""
+"""Artifacts in a directory of this machine, or one that all machines have mounted: for the server's user alone."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ class LocalStorage:
 
     async def put(self, key: str, source: Source, label: Label) -> None:
         with _available():
-            await asyncio.to_thread(_put, self._root / key, source)
+            await asyncio.to_thread(_put, self._root, key, source)
 
     async def open(self, key: str, start: int, length: int) -> AsyncGenerator[bytes]:
         with _available():
@@ -52,9 +52,12 @@ def _available() -> Iterator[None]:
         raise StorageUnavailable(str(fault)) from fault
 
 
-def _put(target: Path, source: Source) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _put(root: Path, key: str, source: Source) -> None:
+    target = root / key
+    for folder in (root, target.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = target.with_name(target.name + _PART)
+    part.touch(mode=0o600)
     if isinstance(source, bytes):
         part.write_bytes(source)
     else:

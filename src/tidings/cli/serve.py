@@ -6,6 +6,7 @@ program in ``member``.
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -41,6 +42,7 @@ def serve(
     settings = configuration.load(**given)
     _check_address(settings)
     log_to_stdout(settings)
+    keep_files_private()
     # What follows takes long to import, and only this command needs it.
     if settings.workers > 1:
         from tidings.cli.supervise import supervise
@@ -50,6 +52,11 @@ def serve(
     import uvloop
 
     uvloop.run(_serve(settings))
+
+
+def keep_files_private() -> None:
+    """What is written from now on is for this user alone: the database, artifacts, sockets, the files of jobs."""
+    os.umask(0o077)
 
 
 def log_to_stdout(settings: Settings) -> None:

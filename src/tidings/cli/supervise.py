@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tidings.crew.listeners import bind
-from tidings.crew.metrics import on_port, summed
+from tidings.crew.metrics import summed
+from tidings.crew.port import on_port
 from tidings.crew.supervisor import Supervisor
 from tidings.domain.crew import Crew
 from tidings.settings import Settings
@@ -46,7 +47,9 @@ def supervise(settings: Settings, given: Mapping[str, object], ready: Callable[[
         ]
         if settings.metrics_port is not None:
             registry = summed(Crew(0, settings.workers, folder))
-            stack.enter_context(on_port(settings.host, settings.metrics_port, registry))
+            stack.enter_context(
+                on_port(settings.host, settings.metrics_port, registry, settings.metrics_token)
+            )
         supervisor = Supervisor(_command(folder, listeners), listeners, stop_seconds(settings))
         port = listeners[0].getsockname()[1]
         return asyncio.run(supervisor.run(lambda: ready(port)))

@@ -179,7 +179,7 @@ async def _deactivate(settings: Settings, email_or_id: str, tenant: str | None) 
     async with opened(settings) as database, database.write() as tx:
         user = await find_user(tx, email_or_id, tenant)
         await users.deactivate(tx, user.tenant_id, user.id)
-        await revocations.insert(
+        await revocations.put(
             tx,
             Revocation(
                 id=new_id(),

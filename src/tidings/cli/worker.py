@@ -7,7 +7,7 @@ import typer
 from tidings.cli import configuration, kinds
 from tidings.cli.database import opened
 from tidings.cli.exits import Exit, Failure
-from tidings.cli.serve import log_to_stdout
+from tidings.cli.serve import keep_files_private, log_to_stdout
 from tidings.settings import Settings
 
 
@@ -27,6 +27,7 @@ def worker(
         )
     kinds.load(settings.app)
     log_to_stdout(settings)
+    keep_files_private()
     # What follows takes long to import, and few commands need it.
     import uvloop
 

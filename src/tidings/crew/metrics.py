@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from tidings import metrics
@@ -43,22 +43,6 @@ async def telling(path: Path) -> AsyncIterator[None]:
         yield
     finally:
         server.close()
-
-
-@contextlib.contextmanager
-def on_port(host: str, port: int, registry: CollectorRegistry) -> Iterator[None]:
-    """A port that serves these metrics and nothing else, on threads of its own.
-
-    Raises:
-        OSError: the address cannot be had.
-    """
-    server, thread = start_http_server(port, host, registry)
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def summed(crew: Crew) -> CollectorRegistry:

@@ -27,6 +27,9 @@ from tidings.store.paging import Page
 from tidings.store.revocations import Revocation
 
 _KEEP = timedelta(seconds=MAX_LIFETIME)
+_MAX_TOKENS = 10_000
+"""Single tokens that a tenant can have revoked: every process has them in memory."""
+_FULL_SECONDS = 3600
 _A_MOMENT = timedelta(milliseconds=1)
 """``iat`` is in whole seconds and may be the very second of now; a revocation's moment has to be later."""
 
@@ -92,6 +95,9 @@ class Administration:
                 _check_manageable(principal, Action.MANAGE_USER, known)
                 user = replace(wanted, created_at=known.created_at)
                 await _change(tx, known, user)
+                if known.tenant_id != user.tenant_id:
+                    # What the old tenant's ADMINs have revoked would be good in the new one.
+                    await self._revoke(tx, known.tenant_id, user_id=user.id, issued_before=_now_at_last())
             await self._orders.give(tx, Order(OrderKind.PERSON, user.tenant_id, user.id))
         _note("put user", principal, user.id, role=user.role, active=user.active)
         return user, known is None
@@ -113,9 +119,15 @@ class Administration:
         _note("disconnect user", principal, user.id)
 
     async def revoke_token(self, principal: Principal, token_id: str) -> None:
-        """Revoke the token with this ``jti``: of an ADMIN, if it is of the own tenant. It need not be known."""
+        """Revoke the token with this ``jti``: of an ADMIN, if it is of the own tenant. It need not be known.
+
+        Raises:
+            TidingsError: RATE_LIMITED, the tenant has revoked too many one by one.
+        """
         tenant = permit(principal, Action.REVOKE_TOKENS)
         async with self._ordering() as tx:
+            if tenant is not None and await revocations.count_tokens(tx, tenant, but=token_id) >= _MAX_TOKENS:
+                raise TidingsError(ErrorCode.RATE_LIMITED, retry_after=_FULL_SECONDS)
             await self._revoke(tx, tenant, token_id=token_id)
         _note("revoke token", principal, token_id)
 
@@ -125,7 +137,7 @@ class Administration:
         """Revoke what was issued to a user before a moment; before now, if none is given."""
         async with self._ordering() as tx:
             user = await _existing(tx, principal, Action.REVOKE_TOKENS, user_id)
-            before = issued_before or datetime.now(UTC) + _A_MOMENT
+            before = issued_before or _now_at_last()
             await self._revoke(tx, user.tenant_id, user_id=user.id, issued_before=before)
         _note("revoke tokens", principal, user.id)
 
@@ -167,8 +179,13 @@ class Administration:
     ) -> None:
         expires_at = datetime.now(UTC) + _KEEP
         revoked = Revocation(new_id(), tenant, token_id, user_id, issued_before, expires_at)
-        await revocations.insert(tx, revoked)
+        await revocations.put(tx, revoked)
         await self._orders.give(tx, Order(OrderKind.TOKENS, tenant, user_id))
+
+
+def _now_at_last() -> datetime:
+    """A moment that whatever was issued until now was issued before."""
+    return datetime.now(UTC) + _A_MOMENT
 
 
 async def _existing(tx: AsyncConnection, principal: Principal, action: Action, user_id: UserId) -> User:

@@ -71,12 +71,12 @@ class Enforcement:
     async def review(self) -> None:
         """Do what any order could have said since the last time. Raises as ``carry_out`` does."""
         self._directory.forget_all()
-        await self.end_revoked()
+        await self.end_revoked(whole=True)
         await self._look_up({session.principal.user_id for session in self._hub.sessions()})
 
-    async def end_revoked(self) -> None:
+    async def end_revoked(self, *, whole: bool = False) -> None:
         """Learn what is revoked, and end what lives by such a token. Raises as ``carry_out`` does."""
-        if await self._revocations.load():
+        if await self._revocations.load(whole=whole):
             gone = [each for each in self._hub.sessions() if self._revocations.ends(each.principal)]
             await _close(gone, CloseReason.REVOKED)
 

@@ -241,6 +241,8 @@ def _snapshot(job: Job, told: Published | None) -> dict[str, Any]:
     """How a job stands, from the same source."""
     if told is not None:
         body: dict[str, Any] = orjson.loads(told.event.data)
+        if body.pop("artifact", None) is not None:
+            body["message"] = None  # it was about the file, which is not news any more
         if told.event.klass is not EventClass.FINAL:
             body["type"] = JobEventType.SNAPSHOT.value
         return body

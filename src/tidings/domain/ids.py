@@ -16,6 +16,12 @@ def new_id() -> str:
     return str(uuid7())
 
 
+def floor_id(moment: float) -> str:
+    """What every id that was made at this time, in Unix seconds, or later comes after."""
+    first = f"{max(0, int(moment * 1000)):012x}"
+    return f"{first[:8]}-{first[8:]}"
+
+
 def is_id(text: str) -> bool:
     """Whether this could be one of ours. Anything else is answered as what does not exist."""
     return _UUID.fullmatch(text) is not None

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import orjson
 
 MAX_INTEGER = 2**53
+MAX_DEPTH = 32
 _MAX_INTEGER_DIGITS = 17
 # An unterminated string is matched up to the end at once: trying again at each of its quotes would be quadratic.
 _NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]|[\]}]', re.DOTALL)
@@ -21,7 +22,7 @@ class MalformedJson(ValueError):
     """The text is not JSON that we accept. The message names the fault and never repeats the input."""
 
 
-def loads(text: bytes | str, *, max_depth: int = 32) -> Any:
+def loads(text: bytes | str, *, max_depth: int = MAX_DEPTH) -> Any:
     """Parse one JSON text. Depth counts the outermost value: ``[]`` is 1, ``1`` is 0.
 
     Raises:
@@ -32,7 +33,7 @@ def loads(text: bytes | str, *, max_depth: int = 32) -> Any:
             text = text.decode("utf-8")
         except UnicodeDecodeError:
             raise MalformedJson("not UTF-8") from None
-    _check_depth(text, max_depth)
+    check_depth(text, max_depth)
     try:
         value = _DECODER.decode(text)
     except MalformedJson:
@@ -49,7 +50,12 @@ def dumps(value: Any) -> bytes:
     return bytes(memoryview(orjson.dumps(value)))
 
 
-def _check_depth(text: str, limit: int) -> None:
+def check_depth(text: str, limit: int = MAX_DEPTH) -> None:
+    """Depth counts as in ``loads``. Of text that is no JSON it means nothing.
+
+    Raises:
+        MalformedJson: nested deeper than the limit.
+    """
     if text.count("[") + text.count("{") <= limit:
         return
     depth = 0

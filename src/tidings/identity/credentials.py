@@ -15,8 +15,27 @@ COOKIE_SECURE = "__Host-tidings"
 COOKIE_PLAIN = "tidings"
 """The console's cookie without https."""
 
-QUERY_NAMES = frozenset({"token", "access_token", "auth", "jwt", "bearer", "authorization"})
+QUERY_NAMES = frozenset(
+    {
+        *(
+            "token",
+            "access_token",
+            "auth_token",
+            "bearer_token",
+            "id_token",
+            "refresh_token",
+            "session_token",
+        ),
+        *("accesstoken", "authtoken", "bearertoken", "idtoken", "refreshtoken", "sessiontoken"),
+        *("api_key", "apikey", "x_api_key", "api_token", "apitoken"),
+        *("auth", "authorization", "bearer", "jwt"),
+    }
+)
 """Parameters in which people put tokens. ``ticket`` is none: it is made for the query string."""
+
+_NAME = re.compile(r"[a-z0-9_]+")
+_JWT = re.compile(r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+"""A JWT's header is a JSON object, so its base64url begins like this (RFC 7515, section 3.1)."""
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9\-._~+/]+=*)", re.IGNORECASE)
 
@@ -65,5 +84,11 @@ def single(*credentials: str | None) -> str | None:
 
 
 def token_in_query(query: str) -> bool:
-    """Whether a raw query string (without ``?``) carries a token, which is refused and audited."""
-    return bool(query) and any(name.strip().lower() in QUERY_NAMES for name, _ in parse_qsl(query))
+    """Whether a raw query string (without ``?``) carries a token, which is refused and audited: by the name of a
+    parameter, ``auth[token]`` and ``token[]`` too, or by a value that looks like a JWT.
+    """
+    return bool(query) and any(_tells(name) or _JWT.search(value) for name, value in parse_qsl(query))
+
+
+def _tells(name: str) -> bool:
+    return not QUERY_NAMES.isdisjoint(_NAME.findall(name.lower().replace("-", "_")))

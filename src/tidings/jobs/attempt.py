@@ -27,6 +27,7 @@ from tidings.jobs.outcome import (
     Waits,
     fallen,
 )
+from tidings.jobs.throttle import Throttle
 
 GIVE_UP_SECONDS = 5.0
 """How long code that was killed may go on before its job is settled without it. Only async code can."""
@@ -48,7 +49,8 @@ class Patience:
 class Attempt:
     """``job`` and ``message`` are kept as they stand: with what was last reported.
 
-    ``begin`` starts the job's code, whose ``Desk`` this is; ``on_progress`` is called after each report.
+    ``begin`` starts the job's code, whose ``Desk`` this is; ``on_progress`` is called after a report, as
+    often as the throttle lets it, and in any case after the last.
     """
 
     def __init__(
@@ -66,7 +68,7 @@ class Attempt:
         self.reported = self.over = False
         self._patience = patience
         self._begin = begin
-        self._on_progress = on_progress
+        self._throttle = Throttle(lambda: on_progress(self))
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._why: Stop | None = None
@@ -80,12 +82,16 @@ class Attempt:
             outcome = await self._outcome()
         except TidingsError:
             outcome = Failed("VALIDATION_FAILED", "The payload does not fit the kind", retry=False)
-        except Exception as fault:  # noqa: BLE001 - whatever went wrong, the job has to have an end
+        except BaseException as fault:  # whatever went wrong, the job has to have an end
+            if _ends_us(fault):
+                self._throttle.drop()
+                raise
             outcome = fallen(fault)
         finally:
             self.over = True
             if self._timer is not None:
                 self._timer.cancel()
+        self._throttle.flush()
         return self._verdict(outcome)
 
     @property
@@ -104,6 +110,8 @@ class Attempt:
             return  # too late, or it was asked before and its grace runs
         if self._why is None or why is Stop.LOST:
             self._why = why
+        if why is Stop.LOST:
+            self._throttle.drop()
         self._press(0 if why in _AT_ONCE else self._patience.grace)
 
     def report(self, fraction: float, message: str | None, stage: str | None) -> None:
@@ -113,7 +121,7 @@ class Attempt:
         self.job = replace(self.job, progress=fraction, stage=self.job.stage if stage is None else stage)
         self.message = message
         self.reported = True
-        self._on_progress(self)
+        self._throttle.report()
 
     async def attach(self, name: str, source: Source, media_type: str) -> None:
         """Store what the code has made, unless it is to make no more."""
@@ -161,3 +169,10 @@ class Attempt:
         if isinstance(outcome, Stopped):
             return Failed(detail="the job's code stopped without having been asked to")
         return outcome
+
+
+def _ends_us(fault: BaseException) -> bool:
+    """Whether it is the worker's own task that is to end, rather than what it runs."""
+    task = asyncio.current_task()
+    cancelled = isinstance(fault, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return cancelled or isinstance(fault, GeneratorExit)

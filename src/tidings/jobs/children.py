@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+from tidings.domain import strictjson
+
 MOST_CHILDREN = 1000
 DEEPEST = 5
 """How far below a job that a user made its descendants go."""
@@ -89,7 +91,8 @@ class Children:
         """The child of that name, or else of that place in the order of asking.
 
         Raises:
-            ValueError: it cannot be asked for; the text says why.
+            ValueError: it cannot be asked for, or its payload is nested deeper than a user's may be; the text
+                says why.
             TypeError: the payload is no JSON.
         """
         if name is not None and _NAME.fullmatch(name) is None:
@@ -98,7 +101,9 @@ class Children:
             raise ValueError("a child's weight is above 0")
         if self._memory.depth >= DEEPEST:
             raise ValueError(f"a child would be more than {DEEPEST} generations below its first ancestor")
-        payload = orjson.loads(orjson.dumps(payload))
+        text = orjson.dumps(payload)
+        strictjson.check_depth(text.decode())
+        payload = orjson.loads(text)
         slot = name or f"#{len(self._asked)}"
         if slot in self._asked:
             raise ValueError(f"two children want to be {slot!r}")

@@ -138,7 +138,7 @@ class JobContext:
     def progress(self, fraction: float, message: str | None = None, *, stage: str | None = None) -> None:
         """Tell the job's user how far it is, 0 to 1, and end here if the attempt should.
 
-        Cheap: of reports in quick succession only the newest is told. ``stage`` stays until another is given.
+        Cheap: of more than 50 a second, past the first 1,000, only the newest is told. ``stage`` stays until another is given.
         What was told before a wait is not told again after it.
 
         Raises:

@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from tidings.artifacts.base import Source
 from tidings.domain.job import Job
+from tidings.jobs import containment
 from tidings.jobs.children import NOTHING, Memory
-from tidings.jobs.context import JobContext, JobStopped, Stop
+from tidings.jobs.context import JobContext, Stop
 from tidings.jobs.kinds import Kind
 from tidings.jobs.outcome import Failed, Outcome, Stopped, done, fallen
 
@@ -85,11 +86,12 @@ class TaskExecution:
 
     async def _run(self, kind: Kind, context: JobContext, payload: BaseModel) -> Outcome:
         self._begun = True
+        containment.enter()
         if self._killed:
             return Stopped()
         try:
             return done(await kind.function(context, payload))
         except asyncio.CancelledError:
             return Stopped() if self._killed else Failed(detail="the job's code was cancelled from within")
-        except (Exception, JobStopped, SystemExit) as fault:  # noqa: BLE001 - sys.exit in a job ends the job alone
+        except BaseException as fault:  # noqa: BLE001 - whatever ends a job's code ends the job alone
             return fallen(fault)

@@ -20,13 +20,13 @@ from tidings.delivery.relay import Relay
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
 from tidings.domain.ids import is_id
 from tidings.domain.job import EXTERNAL, Job, JobError, JobEventType, JobPriority, JobStatus
-from tidings.domain.people import Principal
+from tidings.domain.people import Principal, TenantStatus
 from tidings.jobs import queue
 from tidings.jobs.kinds import ATTEMPTS_KEYWORD
 from tidings.jobs.outcome import FAILED, FAILED_MESSAGE
 from tidings.jobs.queue import CANCELLED_MESSAGE, Clock, Told
 from tidings.jobs.requests import new_job
-from tidings.store import jobs
+from tidings.store import jobs, users
 from tidings.store import kinds as kind_rows
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
@@ -94,12 +94,12 @@ class External:
             lease_expires_at=now + timedelta(seconds=form.timeout_seconds),
             reporter_token_hash=_hash(token),
         )
-        await jobs.insert(tx, [stored])
-        await queue.tell(tx, [(job, JobEventType.QUEUED, None)], now)
+        await queue.accept(tx, [stored], now)
         return job, token
 
     async def knows(self, job_id: str, token: str) -> bool:
-        """Whether the token is that job's reporter's.
+        """Whether the token is that job's reporter's, and may still be used: a user who may not come in any more is
+        not reported to either.
 
         Raises:
             TidingsError: UNAVAILABLE.
@@ -108,8 +108,14 @@ class External:
             return False
         async with self._database.read() as tx:
             stored = await jobs.get_any(tx, job_id)
-        known = None if stored is None else stored.reporter_token_hash
-        return known is not None and hmac.compare_digest(_hash(token), known)
+            if stored is None or stored.reporter_token_hash is None:
+                return False
+            account = (await users.by_ids(tx, [stored.job.user_id])).get(stored.job.user_id)
+        if account is None:
+            return False
+        user, tenant = account
+        good = hmac.compare_digest(_hash(token), stored.reporter_token_hash)
+        return good and user.active and tenant.status is TenantStatus.ACTIVE
 
     async def report(self, job_id: str, report: ReportJob) -> None:
         """Write down what is reported, and tell of it. A report that is repeated does nothing.

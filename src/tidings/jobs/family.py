@@ -16,16 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings import metrics
 from tidings.delivery.relay import Relay
-from tidings.domain.errors import TidingsError
+from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import new_id
-from tidings.domain.job import EXTERNAL, Job, JobEventType, JobStatus
+from tidings.domain.job import Job, JobEventType, JobStatus
 from tidings.jobs import queue
 from tidings.jobs.children import DEEPEST, Known, Memory, Wish, label_of
-from tidings.jobs.kinds import ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS
 from tidings.jobs.outcome import Failed, Waits
 from tidings.jobs.queue import CANCELLED_MESSAGE, Clock, Ended, Told
+from tidings.jobs.register import Register
 from tidings.store import family, jobs, lease
-from tidings.store import kinds as kind_rows
 from tidings.store.database import Database
 from tidings.store.family import Standing
 from tidings.store.job_rows import StoredJob
@@ -33,20 +32,24 @@ from tidings.store.lease import Lease
 
 EVERY_SECONDS = 1.0
 _BATCH = 100
+_REFUSALS = {
+    ErrorCode.UNKNOWN_KIND: "The job asked for a child of an unknown kind",
+    ErrorCode.VALIDATION_FAILED: "The job asked for a child with a payload that its kind does not take",
+}
 
 _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
 
 
-async def claim(
-    tx: AsyncConnection,
-    worker: str,
-    room: Mapping[str, int],
-    free: int,
-    now: datetime,
-    lease_seconds: float,
-) -> list[StoredJob]:
-    """As ``queue.claim``; what a job needs to know of its children comes with it, and its parent is told."""
-    claimed = await queue.claim(tx, worker, room, free, now, lease_seconds)
+def concerns(claimed: Iterable[StoredJob]) -> bool:
+    """Whether ``follow`` has anything to do for one of these."""
+    return any(
+        one.job.parent_id is not None or one.waiting_since is not None or one.job.attempt > 1
+        for one in claimed
+    )
+
+
+async def follow(tx: AsyncConnection, claimed: Sequence[StoredJob], now: datetime) -> list[StoredJob]:
+    """Jobs that were claimed now, with what they need to know of their children; their parents are told."""
     children = [(one.job, None) for one in claimed if one.job.parent_id is not None]
     if children:
         await lift(tx, children, now)
@@ -86,12 +89,14 @@ async def hold(tx: AsyncConnection, members: Sequence[Job]) -> None:
 
 
 async def settle(
-    tx: AsyncConnection, worker: str, ended: Sequence[Ended], now: datetime
+    tx: AsyncConnection, worker: str, register: Register, ended: Sequence[Ended], now: datetime
 ) -> tuple[list[tuple[Ended, Job]], bool]:
     """As ``queue.settle``, but what waits is let wait; and whether by all that other jobs are to be run now."""
     await hold(tx, [one.job for one in ended])
     waits = {one.lease: one for one in ended if isinstance(one.verdict, Waits)}
-    parted, failed = await _part(tx, worker, waits, now) if waits else (set[Lease](), dict[Lease, Failed]())
+    parted, failed = (
+        await _part(tx, worker, register, waits, now) if waits else (set[Lease](), dict[Lease, Failed]())
+    )
     rest = [
         replace(one, verdict=failed.get(one.lease, one.verdict)) for one in ended if one.lease not in parted
     ]
@@ -101,11 +106,14 @@ async def settle(
 
 
 async def _part(
-    tx: AsyncConnection, worker: str, waits: Mapping[Lease, Ended], now: datetime
+    tx: AsyncConnection, worker: str, register: Register, waits: Mapping[Lease, Ended], now: datetime
 ) -> tuple[set[Lease], dict[Lease, Failed]]:
     """Let jobs wait, and make the children that they wish for: those for which it took, and those that fail."""
-    attempts = {kind: schema.get(ATTEMPTS_KEYWORD) for kind, schema in (await kind_rows.schemas(tx)).items()}
-    failed = {key: fault for key, one in waits.items() if (fault := _unknown(_wishes(one), attempts))}
+    failed = {
+        key: fault
+        for key, one in waits.items()
+        if (fault := await _refused(tx, register, _wishes(one))) is not None
+    }
     jobs_so_far = [one.job for key, one in waits.items() if key not in failed]
     await lease.note(
         tx,
@@ -119,12 +127,11 @@ async def _part(
         parent = waits[key].job
         depth = await family.depth(tx, parent.id) + 1
         made += [
-            _made(parent, wish, depth, int(attempts[wish.kind] or DEFAULT_ATTEMPTS), now)
+            _made(parent, wish, depth, await register.attempts(tx, wish.kind), now)
             for wish in _wishes(waits[key])
         ]
     if made:
-        await jobs.insert(tx, made)
-        await queue.tell(tx, ((child.job, JobEventType.QUEUED, None) for child in made), now)
+        await queue.accept(tx, made, now)
     return taken, failed
 
 
@@ -259,12 +266,17 @@ def _until(one: Ended) -> float:
     return one.verdict.until if isinstance(one.verdict, Waits) else 1.0
 
 
-def _unknown(wishes: Iterable[Wish], known: Mapping[str, object]) -> Failed | None:
-    """The failure of a parent that asks for a kind that nobody has."""
-    strange = next((wish.kind for wish in wishes if wish.kind not in known or wish.kind == EXTERNAL), None)
-    if strange is None:
-        return None
-    return Failed("UNKNOWN_KIND", "The job asked for a child of an unknown kind", retry=False, detail=strange)
+async def _refused(tx: AsyncConnection, register: Register, wishes: Iterable[Wish]) -> Failed | None:
+    """The failure of a parent that asks for a child that nobody could run."""
+    for wish in wishes:
+        try:
+            await register.check(tx, wish.kind, wish.payload)
+        except TidingsError as fault:
+            if fault.code not in _REFUSALS:
+                raise
+            what = ", ".join(f"{field.field}: {field.message}" for field in fault.fields)
+            return Failed(fault.code.name, _REFUSALS[fault.code], retry=False, detail=f"{wish.kind}: {what}")
+    return None
 
 
 def _made(parent: Job, wish: Wish, depth: int, attempts: int, now: datetime) -> StoredJob:

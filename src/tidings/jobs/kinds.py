@@ -10,7 +10,7 @@ and importing this needs neither a database nor an event loop.
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -27,11 +27,12 @@ _F = TypeVar("_F", bound=JobFunction)
 DEFAULT_ATTEMPTS = 3
 ATTEMPTS_KEYWORD = "x-tidings-attempts"
 RATE_MAX_SECONDS = 86_400
+FAULTS_SHOWN = 20
+"""The most that are told of one payload."""
 _MOST_ATTEMPTS = 100
 _NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]*(\.[a-zA-Z0-9_-]+)*")
 _NAME_MAX = 100
 _RESERVED = frozenset({EXTERNAL})
-_FAULTS_SHOWN = 20
 _PATH_MAX = 200
 
 
@@ -211,9 +212,11 @@ def _check(kind: Kind) -> None:
         )
 
 
+def fault_at(path: Iterable[str | int], message: str) -> FieldError:
+    """A fault at that place of a payload."""
+    return FieldError(".".join(("payload", *map(str, path)))[:_PATH_MAX], message)
+
+
 def _fields(fault: ValidationError) -> tuple[FieldError, ...]:
     errors = fault.errors(include_url=False, include_context=False, include_input=False)
-    return tuple(
-        FieldError(".".join(("payload", *map(str, error["loc"])))[:_PATH_MAX], error["msg"])
-        for error in errors[:_FAULTS_SHOWN]
-    )
+    return tuple(fault_at(error["loc"], error["msg"]) for error in errors[:FAULTS_SHOWN])

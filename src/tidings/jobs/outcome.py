@@ -1,17 +1,25 @@
 """How one attempt can end (its outcome, wherever it ran), and what that makes of the job (its verdict)."""
 
 import traceback
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from tidings.domain import strictjson
+from tidings.domain.strictjson import MalformedJson
 from tidings.jobs.children import Wish
-from tidings.jobs.context import JobFailed, JobStopped, JobWaits
+from tidings.jobs.context import JobFailed, JobStopped, JobWaits, shown
 
 RESULT_MAX_BYTES = 1024 * 1024
 """Of a result as compact JSON: it is kept in the job's row and sent whenever the job is asked for."""
 
+RESULT_MAX_DEPTH = strictjson.MAX_DEPTH
+"""What a client may send is also the most that it is sent: a result can be the next job's payload."""
+
+RESULT_REFUSED = "RESULT_REFUSED"
 FAILED = "JOB_FAILED"
 FAILED_MESSAGE = "The job failed"
 _DETAIL_MAX = 16_000
@@ -76,28 +84,57 @@ TIMED_OUT = Failed("TIMEOUT", "The job ran for too long")
 WORKER_LOST = Failed("WORKER_LOST", "The worker that ran the job was lost")
 
 
-def done(result: object) -> Done:
-    """What a job returned, as the JSON value it will be read as.
-
-    Raises:
-        TypeError: it is no JSON value.
-        ValueError: it is too large.
-    """
-    text = orjson.dumps(result, default=_model)
+def done(result: object) -> Done | Failed:
+    """What a job returned, as the JSON value it will be read as. What is none fails for good: so would the next."""
+    try:
+        text = orjson.dumps(result, default=_model)
+    except TypeError as fault:
+        return _refused("The job's result is no JSON value", _trace(fault))
     if len(text) > RESULT_MAX_BYTES:
-        raise ValueError(f"a result of {len(text)} bytes, over {RESULT_MAX_BYTES}")
+        return _refused(f"The job's result is over {RESULT_MAX_BYTES} bytes")
+    try:
+        strictjson.check_depth(text.decode(), RESULT_MAX_DEPTH)
+    except MalformedJson:
+        return _refused(f"The job's result is nested deeper than {RESULT_MAX_DEPTH} levels")
     return Done(orjson.loads(text))
 
 
 def fallen(fault: BaseException) -> Failed | Stopped | Waits:
-    """What an exception that left a job's code means. Its text is shown only if it was raised to be."""
-    if isinstance(fault, JobWaits):
-        return Waits(fault.wishes, fault.until)
-    if isinstance(fault, JobStopped):
+    """What an exception that left a job's code means. Its text is shown only if it was raised to be.
+
+    Of a group, as a ``TaskGroup`` raises it, the plainest word counts: that the job waits or stops, then why it
+    fails on purpose. The last wait to be raised knows of all children that were asked for.
+    """
+    single = tuple(_singles(fault))
+    waits = [each for each in single if isinstance(each, JobWaits)]
+    if waits:
+        last = max(waits, key=lambda each: len(each.wishes))
+        return Waits(last.wishes, last.until)
+    if any(isinstance(each, JobStopped) for each in single):
         return Stopped()
-    if isinstance(fault, JobFailed):
-        return Failed(fault.code, fault.message, fault.retry)
-    return Failed(detail="".join(traceback.format_exception(fault))[-_DETAIL_MAX:])
+    failed = next((each for each in single if isinstance(each, JobFailed)), None)
+    if failed is not None:
+        return Failed(failed.code, failed.message, failed.retry)
+    return Failed(detail=_trace(fault))
+
+
+def _singles(fault: BaseException) -> Iterator[BaseException]:
+    """The exceptions that a group consists of, however deep, in order; of a single one itself."""
+    left = deque([fault])
+    while left:
+        each = left.popleft()
+        if isinstance(each, BaseExceptionGroup):
+            left.extendleft(reversed(each.exceptions))
+        else:
+            yield each
+
+
+def _refused(message: str, detail: str | None = None) -> Failed:
+    return Failed(RESULT_REFUSED, message, retry=False, detail=detail)
+
+
+def _trace(fault: BaseException) -> str:
+    return shown("".join(traceback.format_exception(fault))[-_DETAIL_MAX:], _DETAIL_MAX)
 
 
 def _model(value: object) -> object:

@@ -21,6 +21,11 @@ class Pace:
         self._rates = {kind.name: kind.rate for kind in registry if kind.rate is not None}
         self.wait: float | None = None
 
+    @property
+    def paced(self) -> bool:
+        """Whether a kind has a rate, which takes more statements than the claim."""
+        return bool(self._rates)
+
     async def room(self, tx: AsyncConnection, room: Mapping[str, int], now: datetime) -> dict[str, int]:
         """How many of each kind may be claimed, of as many as there is room for.
 

@@ -10,16 +10,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings import metrics
 from tidings.delivery.progress import as_event
+from tidings.domain import strictjson
+from tidings.domain.channel import Channel
 from tidings.domain.clock import milliseconds
-from tidings.domain.job import TERMINAL_TYPE, Job, JobError, JobEventType, JobStatus, event_of
+from tidings.domain.event import Event
+from tidings.domain.job import TERMINAL_TYPE, Job, JobError, JobEvent, JobEventType, JobStatus, event_of
 from tidings.jobs.kinds import Registry
 from tidings.jobs.outcome import Done, Failed, HandedBack, Verdict
+from tidings.store import beginnings, lease, outbox
+from tidings.store import jobs as job_rows
 from tidings.store import kinds as kind_rows
-from tidings.store import lease, outbox
 from tidings.store.job_rows import StoredJob
 from tidings.store.lease import Lease
 
@@ -78,8 +83,22 @@ async def register(tx: AsyncConnection, registry: Registry, now: datetime) -> No
 
 async def tell(tx: AsyncConnection, told: Iterable[Told], now: datetime) -> None:
     """Store events beside the changes that they tell of."""
-    events = [(job.channel, as_event(event_of(job, kind, now, message))) for job, kind, message in told]
-    await outbox.append(tx, events, now)
+    await outbox.append(tx, events_of(told, now), now)
+
+
+def events_of(told: Iterable[Told], now: datetime) -> list[tuple[Channel, Event]]:
+    return [(job.channel, as_event(event_of(job, kind, now, message))) for job, kind, message in told]
+
+
+async def accept(tx: AsyncConnection, stored: Sequence[StoredJob], now: datetime) -> None:
+    """Store jobs that were made now and are queued. On PostgreSQL this is one statement, event and all.
+
+    Raises:
+        TidingsError: CONFLICT, as ``jobs.insert``.
+    """
+    await job_rows.insert(
+        tx, stored, events_of(((one.job, JobEventType.QUEUED, None) for one in stored), now)
+    )
 
 
 async def claim(
@@ -94,11 +113,11 @@ async def claim(
 
     Kinds with little room are claimed in small bites, so that the order between kinds is the queue's.
     """
-    left = dict(room)
+    left, pattern = dict(room), _started(now)
     claimed: list[StoredJob] = []
     while left and free > 0:
         bite = min(free, *left.values())
-        taken = await lease.claim(tx, worker, left.keys(), bite, now, lease_seconds)
+        taken = await lease.claim(tx, worker, left.keys(), bite, now, lease_seconds, pattern)
         for stored in taken:
             left[stored.job.kind] -= 1
         left = {kind: count for kind, count in left.items() if count > 0}
@@ -106,8 +125,6 @@ async def claim(
         claimed += taken
         if len(taken) < bite:
             break
-    begun = (stored.job for stored in claimed if stored.waiting_since is None)
-    await tell(tx, ((job, JobEventType.STARTED, None) for job in begun), now)
     return claimed
 
 
@@ -134,6 +151,13 @@ async def settle(
     return taken
 
 
+def _started(now: datetime) -> Event:
+    """The event of attempts that begin now, but for job and attempt."""
+    event = JobEvent(beginnings.JOB, JobEventType.STARTED, JobStatus.RUNNING, None, 0.0, 0, None, now)
+    data = strictjson.dumps({**event.to_json(), "attempt": beginnings.ATTEMPT.strip('"')})
+    return replace(as_event(event), data=data)
+
+
 def count(taken: Iterable[tuple[Ended, Job]]) -> None:
     """Count what ``settle`` did, once it is committed."""
     taken = list(taken)
@@ -143,6 +167,24 @@ def count(taken: Iterable[tuple[Ended, Job]]) -> None:
     for one, job in taken:
         if not job.status.finished and isinstance(one.verdict, Failed):
             metrics.jobs_retried.labels(job.kind, one.verdict.code).inc()
+
+
+def say(log: structlog.stdlib.BoundLogger, one: Ended, job: Job) -> None:
+    """Log what ``settle`` did for one of them, once it is committed."""
+    if job.status is JobStatus.SUCCEEDED:
+        return  # its end is counted, and told to its user; a line for each would cost as much as the job
+    log = log.bind(jobId=job.id, kind=job.kind, attempt=job.attempt)
+    verdict = one.verdict
+    if isinstance(verdict, Failed):
+        log = log.bind(code=verdict.code, reason=verdict.message, exception=verdict.detail)
+    if job.status is JobStatus.FAILED:
+        log.error("job failed")
+    elif job.status is not JobStatus.QUEUED:
+        log.debug("job ended", status=job.status.value)
+    elif isinstance(verdict, Failed):
+        log.warning("job failed, trying again", seconds=round(one.wait, 3))
+    else:
+        log.info("job handed back")
 
 
 async def _note_progress(tx: AsyncConnection, worker: str | None, ended: Sequence[Ended]) -> None:

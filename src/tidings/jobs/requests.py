@@ -14,14 +14,14 @@ from tidings.delivery.relay import Relay
 from tidings.domain.clock import milliseconds
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import is_id, new_id
-from tidings.domain.job import EXTERNAL, Job, JobEventType, JobPriority, JobStatus
+from tidings.domain.job import Job, JobEventType, JobPriority, JobStatus
 from tidings.domain.people import Principal
 from tidings.jobs import family, queue
 from tidings.jobs.context import shown
-from tidings.jobs.kinds import ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS, Registry
+from tidings.jobs.kinds import Registry
 from tidings.jobs.queue import CANCELLED_MESSAGE, Clock
+from tidings.jobs.register import Register
 from tidings.store import jobs
-from tidings.store import kinds as kind_rows
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 from tidings.store.paging import Page
@@ -46,6 +46,7 @@ class Jobs:
         self._database = database
         self._relay = relay
         self._registry = registry
+        self._register = Register(registry)
         self._wake = wake
         self._cancel_hint = cancel_hint
         self._clock = clock
@@ -76,17 +77,12 @@ class Jobs:
         Raises:
             TidingsError: UNKNOWN_KIND, nobody ever registered it; VALIDATION_FAILED.
         """
-        if kind == EXTERNAL:
-            raise TidingsError(ErrorCode.UNKNOWN_KIND, detail="an external job has no code here")
-        attempts = await self._attempts(tx, kind)
-        known = self._registry.get(kind)
-        if known is not None:
-            known.parse(payload)
+        await self._register.check(tx, kind, payload)
+        attempts = await self._register.attempts(tx, kind)
         now = self._clock()
         job = new_job(principal, kind, payload, priority, attempts, now)
         due = milliseconds(now + timedelta(seconds=delay_seconds))
-        await jobs.insert(tx, [StoredJob(job, run_at=due)])
-        await queue.tell(tx, [(job, JobEventType.QUEUED, None)], now)
+        await queue.accept(tx, [StoredJob(job, run_at=due)], now)
         return job
 
     def committed(self) -> None:
@@ -111,8 +107,9 @@ class Jobs:
         limit: int,
         status: JobStatus | None = None,
         kind: str | None = None,
+        parent: str | None = None,
     ) -> Page[Job]:
-        """The user's own jobs, the newest first.
+        """The user's own jobs, the newest first; of a ``parent`` its own children.
 
         Raises:
             TidingsError: VALIDATION_FAILED, no cursor of ours.
@@ -126,6 +123,7 @@ class Jobs:
                 limit=limit,
                 status=status,
                 kind=None if kind is None else shown(kind),
+                parent=parent,
             )
 
     async def cancel(self, principal: Principal, job_id: str) -> Job:
@@ -160,7 +158,7 @@ class Jobs:
         """
         now = self._clock()
         async with self._database.write() as tx:
-            attempts = await self._attempts(tx, (await _own(tx, principal, job_id)).kind)
+            attempts = await self._register.attempts(tx, (await _own(tx, principal, job_id)).kind)
             tenant, user = principal.tenant_id, principal.user_id
             stored = await jobs.retry(tx, tenant, user, job_id, attempts, now)
             if stored is None:
@@ -168,20 +166,6 @@ class Jobs:
             await queue.tell(tx, [(stored.job, JobEventType.QUEUED, None)], now)
         self.committed()
         return stored.job
-
-    async def _attempts(self, tx: AsyncConnection, name: str) -> int:
-        """How often a job of that kind is tried.
-
-        Raises:
-            TidingsError: UNKNOWN_KIND.
-        """
-        kind = self._registry.get(name)
-        if kind is not None:
-            return kind.attempts
-        schema = (await kind_rows.schemas(tx)).get(name)
-        if schema is None:
-            raise TidingsError(ErrorCode.UNKNOWN_KIND)
-        return int(schema.get(ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS))
 
 
 async def _own(tx: AsyncConnection, principal: Principal, job_id: str) -> Job:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -29,14 +30,15 @@ from tidings.jobs import family, queue
 from tidings.jobs.artifacts import Artifacts
 from tidings.jobs.attempt import Attempt, Patience
 from tidings.jobs.children import Memory
+from tidings.jobs.containment import contain
 from tidings.jobs.context import Stop
 from tidings.jobs.execution import Execution, TaskExecution
 from tidings.jobs.kinds import Registry
-from tidings.jobs.outcome import Failed
 from tidings.jobs.pace import Pace
 from tidings.jobs.pipe import Run
 from tidings.jobs.pool import Pool
 from tidings.jobs.queue import Ended
+from tidings.jobs.register import Register
 from tidings.store import jobs as job_rows
 from tidings.store import lease
 from tidings.store.database import Database
@@ -101,6 +103,7 @@ class Worker:
         self._database = database
         self._relay = relay
         self._registry = registry
+        self._register = Register(registry)
         self._id = worker_id
         self._limits = limits
         self._artifacts = artifacts
@@ -134,6 +137,7 @@ class Worker:
             TidingsError: UNAVAILABLE at the start; later it waits for the database to come back.
         """
         self._stopped.clear()
+        contain(asyncio.get_running_loop())
         try:
             async with self._database.write() as tx:
                 await queue.register(tx, self._registry, queue.utc_now())
@@ -206,11 +210,17 @@ class Worker:
         free = 0 if self._draining else min(BITE, self._limits.concurrency - len(self._slots))
         if not ended and free <= 0:
             return
-        async with self._database.write() as tx:
-            room = await self._pace.room(tx, self._room(free) if free > 0 else {}, now)
-            settled, due = await family.settle(tx, self._id, ended, now)
-            claimed = await family.claim(tx, self._id, room, free, now, self._limits.lease)
-            await self._pace.note(tx, [one for one in claimed if one.waiting_since is None], now)
+        settled: Sequence[tuple[Ended, Job]] = ()
+        due = False
+        if not ended and not self._pace.paced:
+            claimed = await self._claim(free, now)
+        else:
+            async with self._database.write() as tx:
+                room = await self._pace.room(tx, self._room(free) if free > 0 else {}, now)
+                settled, due = await family.settle(tx, self._id, self._register, ended, now)
+                claimed = await queue.claim(tx, self._id, room, free, now, self._limits.lease)
+                await self._pace.note(tx, claimed, now)
+                claimed = await family.follow(tx, claimed, now)
         self._paced_until = math.inf if self._pace.wait is None else time + self._pace.wait
         if settled or claimed or due:
             self._relay.kick()
@@ -227,11 +237,23 @@ class Worker:
         if len(claimed) == BITE:
             self.wake()  # there may be more, and room for it
 
+    async def _claim(self, free: int, now: datetime) -> list[StoredJob]:
+        """Claim by as few trips to the database as can be: an idle worker's next job waits for each of them.
+
+        What follows on claims has its own transaction. If that fails they are strays, which ``_keep`` takes up.
+        """
+        async with self._database.stroke() as tx:
+            claimed = await queue.claim(tx, self._id, self._room(free), free, now, self._limits.lease)
+        if family.concerns(claimed):
+            async with self._database.write() as tx:
+                claimed = await family.follow(tx, claimed, now)
+        return claimed
+
     def _note(self, settled: Sequence[tuple[Ended, Job]], time: float) -> None:
         """Count what was settled, log it, and remember when it is due again."""
         queue.count(settled)
         for one, job in settled:
-            _say(self._log, one, job)
+            queue.say(self._log, one, job)
             if job.status is JobStatus.QUEUED:
                 heapq.heappush(self._alarms, time + one.wait)
 
@@ -370,20 +392,3 @@ def _time() -> float:
 def _progress_of(attempt: Attempt) -> lease.Progress:
     job = attempt.job
     return lease.Progress(Lease(job.id, job.attempt), job.stage, job.progress, attempt.message)
-
-
-def _say(log: structlog.stdlib.BoundLogger, one: Ended, job: Job) -> None:
-    if job.status is JobStatus.SUCCEEDED:
-        return  # its end is counted, and told to its user; a line for each would cost as much as the job
-    log = log.bind(jobId=job.id, kind=job.kind, attempt=job.attempt)
-    verdict = one.verdict
-    if isinstance(verdict, Failed):
-        log = log.bind(code=verdict.code, reason=verdict.message, exception=verdict.detail)
-    if job.status is JobStatus.FAILED:
-        log.error("job failed")
-    elif job.status is not JobStatus.QUEUED:
-        log.debug("job ended", status=job.status.value)
-    elif isinstance(verdict, Failed):
-        log.warning("job failed, trying again", seconds=round(one.wait, 3))
-    else:
-        log.info("job handed back")

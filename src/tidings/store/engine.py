@@ -37,7 +37,6 @@ _PRAGMAS: Final = (
     # What was accepted survives a power cut, not only a crash of ours.
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
-    f"PRAGMA busy_timeout = {int(WAIT_SECONDS * 1000)}",
     f"PRAGMA journal_size_limit = {_WAL_BYTES}",
 )
 
@@ -88,8 +87,9 @@ def writing_engine(address: URL, pool_size: int, *, statement_seconds: float | N
     """For transactions. On SQLite a pool of one, the queue its writers wait in; the file's folder is made."""
     if address.get_backend_name() == "sqlite":
         Path(str(address.database)).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        engine = _sqlite_engine(address, 1)
-        event.listen(engine.sync_engine, "begin", _begin_immediate)
+        # What may take long itself waits as long for its turn.
+        engine = _sqlite_engine(address, 1, wait_seconds=statement_seconds or WAIT_SECONDS)
+        event.listen(engine.sync_engine, "begin", _begin)
         return engine
     engine = create_async_engine(
         address,
@@ -138,7 +138,9 @@ def _unavailable(error: BaseException) -> TidingsError:
     )
 
 
-def _sqlite_engine(address: URL, pool_size: int, *, read_only: bool = False) -> AsyncEngine:
+def _sqlite_engine(
+    address: URL, pool_size: int, *, read_only: bool = False, wait_seconds: float = WAIT_SECONDS
+) -> AsyncEngine:
     engine = create_async_engine(
         address,
         hide_parameters=True,
@@ -146,7 +148,7 @@ def _sqlite_engine(address: URL, pool_size: int, *, read_only: bool = False) -> 
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
-        # The driver begins no transaction by itself; ``_begin_immediate`` does.
+        # The driver begins no transaction by itself; ``_begin`` does.
         connect_args={"async_creator_fn": sqlite.Connection, "isolation_level": None},
         skip_autocommit_rollback=read_only,
     )
@@ -155,6 +157,7 @@ def _sqlite_engine(address: URL, pool_size: int, *, read_only: bool = False) -> 
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
+        cursor.execute(f"PRAGMA busy_timeout = {round(wait_seconds * 1000)}")
         if read_only:
             cursor.execute("PRAGMA query_only = ON")
         cursor.close()
@@ -164,9 +167,10 @@ def _sqlite_engine(address: URL, pool_size: int, *, read_only: bool = False) -> 
     return engine
 
 
-def _begin_immediate(connection: Connection) -> None:
-    """Take the write lock first: a reader that turns writer halfway fails at once, whatever the timeout."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+def _begin(connection: Connection) -> None:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite.Connection), "made by async_creator_fn"
+    driver.begin()
 
 
 def _told(context: ExceptionContext) -> BaseException | None:

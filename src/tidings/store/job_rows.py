@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, select
+import orjson
+from sqlalchemy import ColumnElement, Dialect, Row, Select, TypeDecorator, select
 
 from tidings.domain.job import Artifact, Job, JobError, JobStatus
 from tidings.store.tables import jobs
 
 OPEN: Final = (JobStatus.QUEUED.value, JobStatus.RUNNING.value)
 """The states of a job that is not over."""
+
+
+_OF_OURS: Final = [(one.name, one.type) for one in jobs.c if isinstance(one.type, TypeDecorator)]
+"""Columns that keep values in a form of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,6 @@ class StoredJob:
     lease_owner: str | None = None
     lease_expires_at: datetime | None = None
     cancel_requested: bool = False
-    idempotency_key: str | None = None
     reporter_token_hash: str | None = None
     report_sequence: int | None = None
     child_key: str | None = None
@@ -75,7 +79,6 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         lease_owner=row.lease_owner,
         lease_expires_at=row.lease_expires_at,
         cancel_requested=row.cancel_requested,
-        idempotency_key=row.idempotency_key,
         reporter_token_hash=row.reporter_token_hash,
         report_sequence=row.report_sequence,
         child_key=row.child_key,
@@ -123,7 +126,6 @@ def row_of(stored: StoredJob) -> dict[str, object]:
         "lease_owner": stored.lease_owner,
         "lease_expires_at": stored.lease_expires_at,
         "cancel_requested": stored.cancel_requested,
-        "idempotency_key": stored.idempotency_key,
         "reporter_token_hash": stored.reporter_token_hash,
         "report_sequence": stored.report_sequence,
         "child_key": stored.child_key,
@@ -133,6 +135,15 @@ def row_of(stored: StoredJob) -> dict[str, object]:
         "waiting_from": stored.waiting_from,
         "waiting_until": stored.waiting_until,
     }
+
+
+def batch_of(stored: Iterable[StoredJob], dialect: Dialect) -> str:
+    """Whole rows as one JSON text, each value as its column keeps it."""
+    rows = [row_of(one) for one in stored]
+    for row in rows:
+        for name, column in _OF_OURS:
+            row[name] = column.process_bind_param(row[name], dialect)
+    return orjson.dumps(rows).decode()
 
 
 def artifacts_of(rows: Iterable[dict[str, Any]]) -> tuple[Artifact, ...]:

@@ -11,7 +11,9 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Text,
     and_,
+    bindparam,
     case,
     delete,
     exists,
@@ -19,18 +21,38 @@ from sqlalchemy import (
     literal,
     null,
     select,
+    text,
     update,
 )
-from sqlalchemy import insert as insert_into
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tidings.domain.channel import Channel
+from tidings.domain.event import Event
 from tidings.domain.job import Job, JobError, JobStatus
 from tidings.domain.people import TenantId, UserId
+from tidings.store import outbox
 from tidings.store.columns import Moment, milliseconds_of
-from tidings.store.job_rows import OPEN, StoredJob, locked, row_of, stored_of
+from tidings.store.job_rows import OPEN, StoredJob, batch_of, locked, stored_of
 from tidings.store.paging import Page, first_id_at, page_of, read_cursor
 from tidings.store.tables import jobs
 from tidings.store.tenancy import crosses_tenants
+
+# A batch is one parameter, because each costs more than all that the database does with it.
+_INSERT: Final = "INSERT INTO jobs ({names}) SELECT {values} FROM json_each(:jobs)"
+_INSERT_AND_TELL: Final = """
+WITH made AS (
+    INSERT INTO jobs ({names})
+    SELECT {names} FROM json_populate_recordset(CAST(NULL AS jobs), CAST(:jobs AS json))
+) {tell}
+"""
+_COLUMNS: Final = [column.name for column in jobs.c]
+_NAMES: Final = ", ".join(_COLUMNS)
+_VALUES: Final = ", ".join(f"value ->> '{name}'" for name in _COLUMNS)
+_BATCH: Final = bindparam("jobs", type_=Text)
+_INSERT_SQLITE: Final = text(_INSERT.format(names=_NAMES, values=_VALUES)).bindparams(_BATCH)
+_INSERT_POSTGRES: Final = text(
+    _INSERT_AND_TELL.format(names=_NAMES, tell=outbox.APPEND["postgresql"])
+).bindparams(_BATCH, *outbox.TYPES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +72,22 @@ class Report:
     deadline: datetime | None = None
 
 
-async def insert(tx: AsyncConnection, stored: Sequence[StoredJob]) -> None:
-    """Add jobs.
+async def insert(
+    tx: AsyncConnection, stored: Sequence[StoredJob], told: Sequence[tuple[Channel, Event]] = ()
+) -> None:
+    """Add jobs, and to the outbox what is told of them. On PostgreSQL this is one statement.
 
     Raises:
-        TidingsError: CONFLICT, a user has a job of that idempotency key already.
+        TidingsError: CONFLICT, a parent has a child of that key already.
     """
-    await tx.execute(insert_into(jobs), [row_of(one) for one in stored])
+    if not stored:
+        return
+    at, batch = stored[0].job.created_at, {"jobs": batch_of(stored, tx.dialect)}
+    if tx.dialect.name == "sqlite":
+        await tx.execute(_INSERT_SQLITE, batch)
+        await outbox.append(tx, told, at)
+    else:
+        await tx.execute(_INSERT_POSTGRES, batch | {"batch": outbox.batch_of(told), "at": at})
 
 
 async def get(tx: AsyncConnection, tenant: TenantId, user: UserId, job_id: str) -> StoredJob | None:
@@ -76,20 +107,6 @@ async def get_locked(tx: AsyncConnection, job_id: str) -> StoredJob | None:
     return None if row is None else stored_of(row)
 
 
-async def by_key(
-    tx: AsyncConnection, tenant: TenantId, user: UserId, idempotency_key: str
-) -> StoredJob | None:
-    """The user's job that was added under this key."""
-    return await _one(
-        tx,
-        and_(
-            jobs.c.tenant_id == tenant,
-            jobs.c.user_id == user,
-            jobs.c.idempotency_key == idempotency_key,
-        ),
-    )
-
-
 async def page(
     tx: AsyncConnection,
     tenant: TenantId,
@@ -99,8 +116,9 @@ async def page(
     limit: int,
     status: JobStatus | None = None,
     kind: str | None = None,
+    parent: str | None = None,
 ) -> Page[Job]:
-    """The user's jobs, the newest first.
+    """The user's jobs, the newest first; of a ``parent`` its own children.
 
     Raises:
         TidingsError: VALIDATION_FAILED, no cursor of ours.
@@ -115,6 +133,8 @@ async def page(
         query = query.where(_shown == status.value)
     if kind is not None:
         query = query.where(jobs.c.kind == kind)
+    if parent is not None:
+        query = query.where(jobs.c.parent_id == parent)
     if cursor is not None:
         query = query.where(jobs.c.id < read_cursor(cursor))
     found = [stored_of(row).job for row in await tx.execute(query)]

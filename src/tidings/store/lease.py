@@ -12,12 +12,13 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Text, TextClause, bindparam, case, select, text, update
+from sqlalchemy import ColumnElement, Executable, Text, TextClause, bindparam, case, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningUpdate
 
+from tidings.domain.event import Event
 from tidings.domain.job import JobError, JobPriority, JobStatus
 from tidings.domain.strictjson import dumps
+from tidings.store import beginnings
 from tidings.store.columns import Moment
 from tidings.store.job_rows import StoredJob, locked, stored_of
 from tidings.store.tables import jobs
@@ -47,7 +48,7 @@ _NOTE: Final = (
     )
 )
 _FINISH: Final = """
-WITH news AS ({news}){held}
+WITH {news}
 UPDATE jobs
    SET status = news.status, result = news.result, message = news.message,
        error_code = news.code, error_message = news.error,
@@ -61,18 +62,26 @@ RETURNING jobs.id, jobs.attempt
 # database, and on PostgreSQL the lock in the order of the ids, as ``locked`` has it.
 _NEWS: Final = {
     "sqlite": """
+    news AS (
         SELECT value ->> 'id' AS id, value ->> 'attempt' AS attempt, value ->> 'status' AS status,
                value ->> 'result' AS result, value ->> 'code' AS code, value ->> 'error' AS error,
                value ->> 'message' AS message
-          FROM json_each(:batch)""",
+          FROM json_each(:batch))""",
     "postgresql": """
-        SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS one(
-            id text, attempt integer, status text, result text, code text, error text, message text)""",
+    news AS MATERIALIZED (
+        SELECT one.*
+          FROM (SELECT * FROM json_to_recordset(CAST(:batch AS json)) AS one(
+                    id text, attempt integer, status text, result text, code text, error text, message text)
+                 ORDER BY id COLLATE "C") AS one
+          JOIN LATERAL (SELECT jobs.attempt FROM jobs WHERE jobs.id = one.id AND {owned} FOR UPDATE) AS held
+            ON held.attempt = one.attempt)""",
 }
-_HELD: Final = """, held AS MATERIALIZED (
-    SELECT jobs.id FROM jobs WHERE jobs.id IN (SELECT news.id FROM news) AND {owned} ORDER BY jobs.id FOR UPDATE)"""
-_IS_HELD: Final = "jobs.id IN (SELECT held.id FROM held)"
-_OURS: Final = "jobs.lease_owner = :worker"
+# Held jobs are found by their ids: the one way and the other these words take the index over owners, of whose jobs
+# each would have to be compared with all the others, out of the choice.
+_OURS: Final = {
+    "sqlite": "+jobs.lease_owner = :worker",
+    "postgresql": "coalesce(jobs.lease_owner, '') = :worker",
+}
 _NOBODYS: Final = "jobs.run_at IS NULL AND jobs.status IN ('queued', 'running')"
 _RETRY: Final = (
     update(jobs)
@@ -149,24 +158,36 @@ class Progress:
 
 @crosses_tenants("whose turn it is among the tenants is what is being asked")
 async def claim(
-    tx: AsyncConnection, worker: str, kinds: Collection[str], limit: int, now: datetime, lease_seconds: float
+    tx: AsyncConnection,
+    worker: str,
+    kinds: Collection[str],
+    limit: int,
+    now: datetime,
+    lease_seconds: float,
+    pattern: Event | None = None,
 ) -> list[StoredJob]:
     """Start at most ``limit`` jobs of those kinds, whose turn it is, as ``worker``'s.
 
     Of several workers that claim at once each gets other jobs. One that has waited for its children goes on
-    where it was, which is no new attempt.
+    where it was, which is no new attempt. Of each new attempt an event of that pattern (``beginnings``) is put
+    into the outbox, on PostgreSQL by the same statement.
     """
     dialect = tx.dialect.name
+    told = {} if pattern is None else beginnings.of_pattern(pattern)
+    at_once = pattern is not None and dialect != "sqlite"
     parameters = {
-        "kinds": list(kinds),
+        "kinds": orjson.dumps(list(kinds)).decode(),
         "now": now,
         "size": limit,
         "reach": depth(dialect, limit),
         "worker": worker,
         "until": now + timedelta(seconds=lease_seconds),
     }
-    rows = await tx.execute(_claim(dialect), parameters)
+    rows = await tx.execute(_claim(dialect, tell=at_once), parameters | told if at_once else parameters)
     claimed = [stored_of(row) for row in rows]
+    if claimed and pattern is not None and not at_once:
+        which = beginnings.among([stored.job.id for stored in claimed])
+        await tx.execute(beginnings.told_among(), told | which | {"now": now})
     return sorted(claimed, key=lambda stored: (stored.job.priority is not JobPriority.PRO, stored.job.id))
 
 
@@ -295,11 +316,11 @@ async def expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Stored
 
 
 @cache
-def _claim(dialect: str) -> ReturningUpdate[*tuple[Any, ...]]:
+def _claim(dialect: str, *, tell: bool) -> Executable:
     """The statement of ``claim``."""
     turn = next_in_turn(dialect)
     goes_on = jobs.c.waiting_since.is_not(None)
-    return (
+    statement = (
         update(jobs)
         .where(jobs.c.id.in_(select(turn.c.id)))
         .values(
@@ -314,18 +335,17 @@ def _claim(dialect: str) -> ReturningUpdate[*tuple[Any, ...]]:
         )
         .returning(jobs)
     )
+    if not tell:
+        return statement
+    begun = statement.cte("begun")
+    return select(begun).add_cte(beginnings.told_of(begun))
 
 
 @cache
 def _finish(dialect: str, *, ours: bool) -> TextClause:
     """The statement of ``finish``."""
-    owned = _OURS if ours else _NOBODYS
-    held = ""
-    if dialect == "sqlite":  # found by its id: the plus takes the index over owners out of the choice
-        owned = f"+{owned}"
-    else:
-        held, owned = _HELD.format(owned=owned), f"{owned} AND {_IS_HELD}"
-    statement = text(_FINISH.format(news=_NEWS[dialect], held=held, owned=owned)).bindparams(
+    owned = _OURS[dialect] if ours else _NOBODYS
+    statement = text(_FINISH.format(news=_NEWS[dialect].format(owned=owned), owned=owned)).bindparams(
         bindparam("batch", type_=Text), bindparam("now", type_=Moment)
     )
     return statement.bindparams(bindparam("worker", type_=Text)) if ours else statement

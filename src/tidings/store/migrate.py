@@ -28,8 +28,11 @@ async def upgrade(url: str) -> None:
     engine = writing_engine(driver_url(url), 1, statement_seconds=_STATEMENT_SECONDS)
     try:
         async with connected(engine) as tx, tx.begin():
+            # Before Alembic begins, whose environment is one for the whole process.
             if tx.dialect.name == "postgresql":
                 await tx.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            else:
+                await tx.execute(text("SELECT 1"))  # the first statement takes the write lock
             await tx.run_sync(_upgrade)
     finally:
         await engine.dispose()

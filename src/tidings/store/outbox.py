@@ -8,10 +8,10 @@ which they happened.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import orjson
-from sqlalchemy import Text, bindparam, func, select, text
+from sqlalchemy import Integer, Row, Text, bindparam, func, select, text
 from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,21 +31,38 @@ _INSERT: Final = """
 INSERT INTO outbox (tenant_id, channel_kind, channel_name, event, data, klass, key, created_at)
 SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, {data}, value ->> 5, value ->> 6, :at FROM {rows}
 """
-_APPEND: Final = {
-    dialect: text(_INSERT.format(data=data, rows=rows)).bindparams(
-        bindparam("batch", type_=Text), bindparam("at", type_=Moment)
-    )
-    for dialect, data, rows in (
-        ("sqlite", "CAST(value ->> 4 AS BLOB)", "json_each(:batch)"),
-        ("postgresql", "convert_to(value ->> 4, 'UTF8')", "json_array_elements(CAST(:batch AS json))"),
-    )
+APPEND: Final = {
+    "sqlite": _INSERT.format(data="CAST(value ->> 4 AS BLOB)", rows="json_each(:batch)"),
+    "postgresql": _INSERT.format(
+        data="convert_to(value ->> 4, 'UTF8')", rows="json_array_elements(CAST(:batch AS json))"
+    ),
 }
+"""The statement of ``append``, by database, for others to be part of."""
+TYPES: Final = (bindparam("batch", type_=Text), bindparam("at", type_=Moment))
+_APPEND: Final = {dialect: text(statement).bindparams(*TYPES) for dialect, statement in APPEND.items()}
 # Rows that a crash of the database brings back are published again with their keys, so no commit waits for a disk.
 _TURN = text(
     "SELECT set_config('synchronous_commit', 'off', true),"
     f" set_config('idle_in_transaction_session_timeout', '{HOLD_SECONDS * 1000}', true),"
     " pg_advisory_xact_lock(hashtext('tidings outbox'))"
 )
+
+
+_LINE: Final = (
+    outbox.c.seq,
+    outbox.c.tenant_id,
+    outbox.c.channel_kind,
+    outbox.c.channel_name,
+    outbox.c.event,
+    outbox.c.data,
+    outbox.c.klass,
+    outbox.c.key,
+)
+_SIZE: Final = bindparam("size", type_=Integer)
+_PENDING: Final = select(*_LINE).order_by(outbox.c.seq).limit(_SIZE)
+# An array, so that each row is found by its number: of a table that is mostly empty a plan would join the whole.
+_FIRST: Final = text("outbox.seq = ANY(ARRAY(SELECT seq FROM outbox ORDER BY seq LIMIT :size))")
+_TAKE: Final = delete_from(outbox).where(_FIRST.bindparams(_SIZE)).returning(*_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +84,13 @@ class Lag:
 
 async def append(tx: AsyncConnection, events: Iterable[tuple[Channel, Event]], at: datetime) -> None:
     """Put events at the end of the line, in the order given; each channel names its tenant."""
+    given = list(events)
+    if given:
+        await tx.execute(_APPEND[tx.dialect.name], {"batch": batch_of(given), "at": at})
+
+
+def batch_of(events: Iterable[tuple[Channel, Event]]) -> str:
+    """The parameter ``batch`` of ``APPEND``."""
     rows = [
         (
             channel.tenant,
@@ -79,8 +103,7 @@ async def append(tx: AsyncConnection, events: Iterable[tuple[Channel, Event]], a
         )
         for channel, event in events
     ]
-    if rows:
-        await tx.execute(_APPEND[tx.dialect.name], {"batch": orjson.dumps(rows).decode(), "at": at})
+    return orjson.dumps(rows).decode()
 
 
 @crosses_tenants("relays of all processes take turns with all rows")
@@ -96,28 +119,14 @@ async def wait_turn(tx: AsyncConnection) -> None:
 @crosses_tenants("one relay publishes what all tenants have to tell")
 async def pending(tx: AsyncConnection, limit: int) -> list[Waiting]:
     """The first ``limit`` in line."""
-    query = (
-        select(
-            outbox.c.seq,
-            outbox.c.tenant_id,
-            outbox.c.channel_kind,
-            outbox.c.channel_name,
-            outbox.c.event,
-            outbox.c.data,
-            outbox.c.klass,
-            outbox.c.key,
-        )
-        .order_by(outbox.c.seq)
-        .limit(limit)
-    )
-    return [
-        Waiting(
-            seq,
-            Channel(TenantId(tenant), ChannelKind(kind), name),
-            Event(event, data, EventClass(klass), key),
-        )
-        for seq, tenant, kind, name, event, data, klass, key in await tx.execute(query)
-    ]
+    return [_waiting(row) for row in await tx.execute(_PENDING, {"size": limit})]
+
+
+@crosses_tenants("one relay publishes what all tenants have to tell")
+async def take(tx: AsyncConnection, limit: int) -> list[Waiting]:
+    """The first ``limit`` in line, which are out of it when the transaction is committed. On PostgreSQL alone."""
+    rows = await tx.execute(_TAKE, {"size": limit})
+    return sorted((_waiting(row) for row in rows), key=lambda one: one.seq)
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
@@ -134,3 +143,12 @@ async def lag(tx: AsyncConnection, but: Collection[int] = ()) -> Lag:
         query = query.where(outbox.c.seq.not_in(but))
     count, since = (await tx.execute(query)).one()
     return Lag(count, since)
+
+
+def _waiting(row: Row[*tuple[Any, ...]]) -> Waiting:
+    seq, tenant, kind, name, event, data, klass, key = row
+    return Waiting(
+        seq,
+        Channel(TenantId(tenant), ChannelKind(kind), name),
+        Event(event, data, EventClass(klass), key),
+    )

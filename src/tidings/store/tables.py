@@ -149,7 +149,6 @@ jobs: Final = Table(
     Column("lease_owner", Key),
     Column("lease_expires_at", Moment),
     Column("cancel_requested", Boolean, nullable=False),
-    Column("idempotency_key", Key),
     Column("reporter_token_hash", Text),
     Column("report_sequence", BigInteger),
     # A child's place among its parent's, by which the parent finds it again, and its part of their progress.
@@ -163,14 +162,6 @@ jobs: Final = Table(
     Column("waiting_until", Float),
     # A user's jobs, newest first.
     Index("ix_jobs_user", "tenant_id", "user_id", "id"),
-    _some(
-        "uq_jobs_idempotency_key",
-        "tenant_id",
-        "user_id",
-        "idempotency_key",
-        where="idempotency_key IS NOT NULL",
-        unique=True,
-    ),
     # The queue: the lines a worker may serve, each in the order of its turn.
     _some("ix_jobs_queued", "kind", "priority", "tenant_id", "run_at", "id", where="status = 'queued'"),
     # How many a tenant has running, and when it was served last.
@@ -272,6 +263,17 @@ revocations: Final = Table(
     Column("issued_before", Moment),
     Column("expires_at", Moment, nullable=False),
     Index("ix_revocations_expiry", "expires_at"),
+    _some(
+        "uq_revocations_tenant_token",
+        "tenant_id",
+        "token_id",
+        where="tenant_id IS NOT NULL AND token_id IS NOT NULL",
+        unique=True,
+    ),
+    _some(
+        "uq_revocations_token", "token_id", where="tenant_id IS NULL AND token_id IS NOT NULL", unique=True
+    ),
+    _some("uq_revocations_user", "user_id", where="user_id IS NOT NULL", unique=True),
 )
 
 orders: Final = Table(

@@ -24,7 +24,7 @@ WITH RECURSIVE line(kind, priority, tenant_id) AS (
            (SELECT min(jobs.tenant_id) FROM jobs
              WHERE jobs.status = 'queued' AND jobs.kind = kinds.kind AND jobs.priority = ranks.priority)
       FROM kinds CROSS JOIN (SELECT 0 AS priority UNION ALL SELECT 1) AS ranks
-     WHERE kinds.kind IN :kinds
+     WHERE kinds.kind IN ({kinds})
     UNION ALL
     SELECT line.kind, line.priority,
            (SELECT min(jobs.tenant_id) FROM jobs
@@ -58,37 +58,49 @@ WITH RECURSIVE line(kind, priority, tenant_id) AS (
                PARTITION BY ready.tenant_id ORDER BY ready.priority, head.run_at, head.id) AS load
       FROM ready {heads}
 )
-SELECT jobs.id
-  FROM candidate JOIN jobs ON jobs.id = candidate.id
- WHERE jobs.status = 'queued'
- ORDER BY candidate.load > 1, CASE WHEN candidate.load = 1 THEN candidate.served END,
-          candidate.priority, candidate.load, candidate.served, candidate.run_at, candidate.id
- LIMIT :size
+SELECT candidate.id FROM {candidates} LIMIT :size
+"""
+
+_IN_TURN: Final = """
+    candidate ORDER BY candidate.load > 1, CASE WHEN candidate.load = 1 THEN candidate.served END,
+        candidate.priority, candidate.load, candidate.served, candidate.run_at, candidate.id
 """
 
 _HEADS: Final = """
-    SELECT jobs.id FROM jobs
+    SELECT {columns} FROM jobs
      WHERE jobs.status = 'queued' AND jobs.kind = ready.kind AND jobs.priority = ready.priority
        AND jobs.tenant_id = ready.tenant_id AND jobs.run_at <= :now
      ORDER BY jobs.run_at, jobs.id LIMIT :reach
 """
 
-# The same join, spelled as each database runs it from the outside in.
-_SQLITE: Final = _ORDER.format(heads=f"JOIN jobs AS head ON head.id IN ({_HEADS})")
-_POSTGRES: Final = (
-    _ORDER.format(heads=f"CROSS JOIN LATERAL ({_HEADS}) AS place JOIN jobs AS head ON head.id = place.id")
-    + "FOR UPDATE OF jobs SKIP LOCKED"
+_SQLITE: Final = _ORDER.format(
+    kinds="SELECT value FROM json_each(:kinds)",
+    heads=f"JOIN jobs AS head ON head.id IN ({_HEADS.format(columns='jobs.id')})",
+    candidates=_IN_TURN,
+)
+# Locked one after the other, until there are enough, and each found by its id: ``coalesce`` takes the index over what
+# is queued, which a plan from a quiet hour would read from end to end, out of the choice.
+_UNTIL_ENOUGH: Final = """
+    (SELECT * FROM {in_turn}) AS candidate
+    CROSS JOIN LATERAL (
+        SELECT FROM jobs WHERE jobs.id = candidate.id AND coalesce(jobs.status, '') = 'queued'
+           FOR UPDATE SKIP LOCKED) AS still
+"""
+_POSTGRES: Final = _ORDER.format(
+    kinds="SELECT json_array_elements_text(CAST(:kinds AS json))",
+    heads=f"CROSS JOIN LATERAL ({_HEADS.format(columns='jobs.id, jobs.run_at')}) AS head",
+    candidates=_UNTIL_ENOUGH.format(in_turn=_IN_TURN),
 )
 
 
 def next_in_turn(dialect: str) -> CTE:
-    """The ids of at most ``:size`` jobs of ``:kinds`` that may run ``:now``, as the expression ``turn``.
+    """The ids of at most ``:size`` jobs of ``:kinds``, a JSON array, that may run ``:now``, as the expression ``turn``.
 
     On PostgreSQL their rows are locked, and those that somebody else is claiming are passed over; ``:reach``
     says among how many of each line to choose (see ``depth``).
     """
     query = text(_SQLITE if dialect == "sqlite" else _POSTGRES).bindparams(
-        bindparam("kinds", type_=Text, expanding=True),
+        bindparam("kinds", type_=Text),
         bindparam("now", type_=Moment),
         bindparam("size", type_=Integer),
         bindparam("reach", type_=Integer),

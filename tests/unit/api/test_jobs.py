@@ -41,6 +41,16 @@ async def test_jobs_that_are_not_accepted(rig: Rig) -> None:
     assert (await rig.get("/jobs", "ann")).json() == {"items": [], "nextCursor": None}
 
 
+async def test_the_children_of_a_job(rig: Rig) -> None:
+    """``GET /jobs?parentId=ID`` gives those alone; of what is not there, or somebody else's, it gives none."""
+    parent = await rig.job("ann")
+    for person in ("ann", "bob"):
+        answer = await rig.get(f"/jobs?parentId={parent['id']}", person)
+        assert answer.json() == {"items": [], "nextCursor": None}
+    assert (await rig.get("/jobs?parentId=x", "ann")).json() == {"items": [], "nextCursor": None}
+    assert (await rig.get("/jobs?parentId=%00", "ann")).status_code == 422
+
+
 async def test_a_delayed_job(rig: Rig) -> None:
     """It is accepted like any other, and queued until its time."""
     job = await rig.job("ann", delaySeconds=30 * 86_400)

@@ -5,14 +5,12 @@ import socket
 import time
 from pathlib import Path
 
-import httpx
 import pytest
-from prometheus_client import CollectorRegistry, Gauge, Metric, generate_latest
+from prometheus_client import Metric, generate_latest
 
-from tests.support.processes import free_port
 from tidings import metrics
 from tidings.crew import metrics as crew_metrics
-from tidings.crew.metrics import Family, merge, on_port, summed, telling
+from tidings.crew.metrics import Family, merge, summed, telling
 from tidings.domain.crew import Crew
 
 GET = {"method": "GET"}
@@ -130,13 +128,3 @@ async def test_a_successor_tells_on_the_same_path(tmp_path: Path) -> None:
         assert b"tidings_workers 1.0" in await asyncio.to_thread(
             generate_latest, summed(Crew(0, 1, tmp_path))
         )
-
-
-def test_a_port_of_its_own() -> None:
-    """It is there for the time of the block."""
-    registry, port = CollectorRegistry(), free_port()
-    Gauge("leaves", "Leaves", registry=registry).set(3)
-    with on_port("127.0.0.1", port, registry):
-        assert "leaves 3.0" in httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-    with socket.create_server(("127.0.0.1", port)):
-        pass

@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.store_rig import START, a_tenant, a_user, after
+from tidings.delivery import administer
 from tidings.delivery.administer import Administration, OutOfSight
 from tidings.domain.audit import Filter, SecurityEvent, SecurityEventType
 from tidings.domain.errors import ErrorCode, TidingsError
@@ -140,7 +141,35 @@ async def test_a_user_moves(house: House) -> None:
     with pytest.raises(OutOfSight):
         await house.verbs.put_user(house.as_("amy"), moved)
     assert (await house.verbs.put_user(house.as_("sue"), moved))[0] == moved
-    assert house.given.orders == [Order(OrderKind.PERSON, house.other.id, moved.id)]
+    assert house.given.kinds() == [OrderKind.TOKENS, OrderKind.PERSON]
+    assert house.given.orders[-1] == Order(OrderKind.PERSON, house.other.id, moved.id)
+
+
+async def test_who_moves_leaves_all_tokens_behind(house: House) -> None:
+    """Or one that an ADMIN of the old tenant has revoked would be good in the new one; not who only rises."""
+    ann, sue = house.people["ann"], house.as_("sue")
+    await house.verbs.put_user(sue, replace(ann, role=Role.ADMIN))
+    assert OrderKind.TOKENS not in house.given.kinds()
+    await house.verbs.put_user(sue, replace(ann, tenant_id=house.other.id))
+    async with house.database.read() as tx:
+        (revoked,) = await revocations.live(tx, datetime.now(UTC))
+    assert (revoked.user_id, revoked.token_id) == (ann.id, None)
+    assert revoked.issued_before is not None
+    assert revoked.issued_before > datetime.now(UTC) - timedelta(minutes=1)
+
+
+async def test_a_tenant_has_a_quota_of_revoked_tokens(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond it RATE_LIMITED; not for one that is there already, for another tenant or for a SUPER_ADMIN."""
+    monkeypatch.setattr(administer, "_MAX_TOKENS", 2)
+    amy, sue = house.as_("amy"), house.as_("sue")
+    for token_id in ("one", "two", "two"):
+        await house.verbs.revoke_token(amy, token_id)
+    with pytest.raises(TidingsError) as caught:
+        await house.verbs.revoke_token(amy, "three")
+    assert (caught.value.code, caught.value.retry_after) == (ErrorCode.RATE_LIMITED, 3600)
+    await house.verbs.revoke_token(amy, "one")
+    await house.verbs.revoke_token(replace(amy, tenant_id=house.other.id), "three")
+    await house.verbs.revoke_token(sue, "three")
 
 
 async def test_an_address_is_one_users(house: House) -> None:
@@ -250,12 +279,12 @@ async def test_all_tokens_of_a_user_up_to_now(house: House) -> None:
     """``iat`` is in whole seconds: one that was issued this very second is revoked too."""
     before = datetime.now(UTC)
     await house.verbs.revoke_tokens_of(house.as_("amy"), house.people["ann"].id, None)
-    await house.verbs.revoke_tokens_of(house.as_("amy"), house.people["ann"].id, after(5))
+    await house.verbs.revoke_tokens_of(house.as_("amy"), house.people["amy"].id, after(5))
     async with house.database.read() as tx:
         now, given = await revocations.live(tx, datetime.now(UTC))
     assert now.issued_before is not None
     assert now.issued_before.timestamp() > int(before.timestamp())
-    assert (given.issued_before, given.user_id) == (after(5), house.people["ann"].id)
+    assert (given.issued_before, given.user_id) == (after(5), house.people["amy"].id)
 
 
 async def test_the_log_within_sight(house: House) -> None:

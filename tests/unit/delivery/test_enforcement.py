@@ -67,7 +67,7 @@ class House:
     async def revoke(self, user: User) -> None:
         now = milliseconds(utc_now())
         async with self.database.write() as tx:
-            await revocations.insert(
+            await revocations.put(
                 tx, Revocation(new_id(), user.tenant_id, None, user.id, now, now + timedelta(days=1))
             )
 

@@ -43,7 +43,7 @@ async def revoke(
     moment = None if user is None else datetime.fromtimestamp(before, UTC)
     until = datetime.now(UTC) + timedelta(hours=1)
     async with database, database.write() as tx:
-        await revocations.insert(tx, Revocation(new_id(), tenant, token_id, concerned, moment, until))
+        await revocations.put(tx, Revocation(new_id(), tenant, token_id, concerned, moment, until))
     known = Revocations(database)
     assert await known.load()
     assert not await known.load()
@@ -61,16 +61,46 @@ async def test_a_super_admins_word_is_everybodys(database: Database) -> None:
 
 
 async def test_an_admins_word_ends_at_the_tenant(database: Database) -> None:
-    """Contract, section 11: "An ADMIN acts on the [...] tokens [...] of the own tenant", and touches no
-    SUPER_ADMIN.
-    """
+    """Contract, section 11: "An ADMIN acts on the [...] tokens [...] of the own tenant"."""
     known = await revoke(database, tenant_id(1), token_id="jti-1")
     user = replace(principal(Role.USER), token_id="jti-1")
     assert known.ends(user)
     assert known.revoked(claims_of(user))
-    for other in (replace(user, tenant_id=tenant_id(2)), replace(user, role=Role.SUPER_ADMIN)):
-        assert not known.ends(other)
-        assert not known.revoked(claims_of(other))
+    other = replace(user, tenant_id=tenant_id(2))
+    assert not known.ends(other)
+    assert not known.revoked(claims_of(other))
+
+
+async def test_a_promotion_brings_no_token_back(database: Database) -> None:
+    """What an ADMIN has revoked stays so, whatever its user becomes: a SUPER_ADMIN even."""
+    known = await revoke(database, tenant_id(1), token_id="jti-1")
+    for role in Role:
+        user = replace(principal(role), token_id="jti-1")
+        assert known.ends(user)
+        assert known.revoked(claims_of(user))
+
+
+async def test_the_news_are_learnt_and_the_rest_is_kept(database: Database) -> None:
+    """What has gone from the table is known until all is read again."""
+    known = await revoke(database, None, token_id="jti-1")
+    later = Revocation(new_id(), tenant_id(1), "jti-2", None, None, datetime.now(UTC) + timedelta(seconds=60))
+    async with database, database.write() as tx:
+        assert await revocations.purge(tx, datetime.now(UTC) + timedelta(days=1), 10) == 1
+        await revocations.put(tx, later)
+    assert await known.load()
+    assert known.revoked(claims(1))
+    assert known.ends(replace(principal(Role.USER), token_id="jti-2"))
+    assert await known.load(whole=True)
+    assert not known.revoked(claims(1))
+    assert known.ends(replace(principal(Role.USER), token_id="jti-2"))
+
+
+async def test_all_are_read_however_many(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page at a time."""
+    monkeypatch.setattr(revocations.live, "__kwdefaults__", {"after": "", "limit": 2})
+    for number in range(1, 6):
+        known = await revoke(database, None, token_id=f"jti-{number}")
+    assert all(known.revoked(claims(number)) for number in range(1, 6))
 
 
 async def test_one_tenants_word_does_not_take_the_place_of_anothers(database: Database) -> None:

@@ -10,6 +10,7 @@ from tidings.broker.base import BrokerUnavailable
 from tidings.delivery.resume import Place
 from tidings.domain.channel import GLOBAL_CHANNEL, Channel
 from tidings.domain.errors import ErrorCode, TidingsError
+from tidings.domain.event import EventClass
 
 
 @pytest.fixture
@@ -112,3 +113,12 @@ async def test_a_resume_that_cannot_be_read(house: House, ann: Client) -> None:
     house.broker.meanwhile = lambda: None
     assert await ann.back()
     assert kinds(ann.read()) == ["new", "new"]
+
+
+async def test_a_snapshot_is_not_about_a_file(house: House, ann: Client) -> None:
+    """After an `artifact` event a snapshot tells how the job stands, with neither the file nor its name."""
+    told = {"jobId": "j", "type": "artifact", "attempt": 2, "message": "a.txt", "artifact": {"name": "a.txt"}}
+    await house.publish(job_of("j"), told, EventClass.STATE)
+    await ann.subscribe("j")
+    [said] = ann.read()
+    assert said.data == {"jobId": "j", "type": "snapshot", "attempt": 2, "message": None}

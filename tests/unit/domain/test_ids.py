@@ -2,10 +2,11 @@
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from string import ascii_letters, digits
 
-from tidings.domain.ids import new_secret
+from tidings.domain.ids import floor_id, new_id, new_secret
 
 _FORK = """
 import os
@@ -39,3 +40,11 @@ def test_a_forked_process_gives_none_that_its_parent_will_give() -> None:
     """What was in the pool at the fork belongs to the parent alone."""
     done = subprocess.run([sys.executable, "-c", _FORK], capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
+
+
+def test_an_id_comes_after_the_floor_of_its_time() -> None:
+    """And before the floor of a later one (RFC 9562, section 5.7: the first 48 bits are milliseconds)."""
+    before = time.time()
+    made = new_id()
+    assert floor_id(before) < made < floor_id(time.time() + 0.001)
+    assert floor_id(-1) == "00000000-0000"

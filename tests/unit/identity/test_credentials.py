@@ -101,6 +101,17 @@ def test_a_cookie_that_is_there_twice_and_differs_is_refused() -> None:
         "%74oken=x",
         "+token=x",
         "ticket=y&Token=x",
+        "id_token=x",
+        "apikey=x",
+        "API-Key=x",
+        "token[]=x",
+        "auth%5Btoken%5D=x",
+        "user.jwt=x",
+        "idToken=x",
+        "q=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln",
+        "q=Bearer+eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln",
+        "q=eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.",
+        "ticket=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln",
     ],
 )
 def test_a_token_in_the_query_is_seen(query: str) -> None:
@@ -109,7 +120,21 @@ def test_a_token_in_the_query_is_seen(query: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "ticket=x", "EIO=4&transport=websocket", "tokens=x", "token=", "a=token"]
+    "query",
+    [
+        "",
+        "ticket=x",
+        "EIO=4&transport=websocket",
+        "tokens=x",
+        "token=",
+        "a=token",
+        "cursor=eyJpZCI6MX0",
+        "cursor=a1b2.12.c3d4.7",
+        "sid=eyJ-x.y",
+        "sid=keyJa.b.c",
+        "kind=jwt.rotate",
+        "author=x",
+    ],
 )
 def test_other_queries_are_left_alone(query: str) -> None:
     """Contract: "`?ticket=` is accepted" where it belongs, and an empty parameter carries nothing."""

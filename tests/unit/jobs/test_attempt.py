@@ -109,6 +109,32 @@ async def test_a_fault_of_ours_still_ends_the_job() -> None:
     assert "no process left" in (verdict.detail or "")
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        BaseException("x"),
+        KeyboardInterrupt(),
+        asyncio.CancelledError(),
+        BaseExceptionGroup("x", [SystemExit()]),
+    ],
+)
+async def test_a_model_that_fails_oddly(fault: BaseException) -> None:
+    """The payload is checked by code of the user's, too: whatever that raises ends the attempt."""
+
+    async def begin(_: Attempt) -> Execution:
+        raise fault
+
+    assert isinstance(await attempt_at("test.noop", begin).run(), Failed)
+
+
+async def test_a_worker_that_ends_ends_it() -> None:
+    """What cancels the worker's own task is no end of the job: another worker takes it up."""
+    task = await run(with_puppet(Puppet()))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 @pytest.mark.parametrize("outcome", [Done("result"), Stopped(), Failed("CODE", "message"), Lost("killed")])
 async def test_cancelled_is_cancelled(outcome: Outcome) -> None:
     """Whatever code makes of its cancellation, once cancelled the job has been cancelled."""

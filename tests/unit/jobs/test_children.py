@@ -107,3 +107,13 @@ def test_too_deep() -> None:
     Children(Memory(depth=DEEPEST - 1)).ask("kind", {}, 1.0, None)
     with pytest.raises(ValueError, match="generations"):
         Children(Memory(depth=DEEPEST)).ask("kind", {}, 1.0, None)
+
+
+def test_a_payload_that_is_nested_too_deep() -> None:
+    """What no user could hand in, and no page of jobs could show, no job hands in either."""
+    payload: dict[str, Any] = {}
+    for _ in range(31):
+        payload = {"a": payload}
+    Children(NOTHING).ask("kind", payload, 1.0, None)
+    with pytest.raises(ValueError, match="deep"):
+        Children(NOTHING).ask("kind", {"a": payload}, 1.0, None)

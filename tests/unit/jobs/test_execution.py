@@ -8,6 +8,8 @@ import pytest
 from tests.support.desks import FakeDesk
 from tests.support.job_kinds import KINDS, Nothing
 from tests.support.job_records import a_job
+from tests.support.odd_kinds import ENDS
+from tidings.jobs.containment import contain
 from tidings.jobs.context import JobContext, Stop
 from tidings.jobs.execution import TaskExecution
 from tidings.jobs.kinds import Kind
@@ -47,11 +49,14 @@ async def test_killed_it_ends_where_it_waits(turns: int) -> None:
     assert await execution.outcome == Stopped()
 
 
-async def test_sys_exit_ends_the_job_alone() -> None:
-    """A job that calls `sys.exit` does not take the server with it."""
-    outcome = await begin("test.sys-exit").outcome
+@pytest.mark.parametrize("how", ENDS)
+@pytest.mark.parametrize("name", ["odd.raise", "odd.raise-below"])
+async def test_whatever_is_raised_ends_the_job_alone(name: str, how: str) -> None:
+    """A job that calls `sys.exit`, itself or in a task of its own, does not take the server with it."""
+    contain(asyncio.get_running_loop())
+    outcome = await begin(name, {"how": how}).outcome
     assert isinstance(outcome, Failed)
-    assert outcome.code == "JOB_FAILED"
+    assert outcome.code == ("REFUSED" if how == "refusal" else "JOB_FAILED")
 
 
 async def test_cancelled_from_within() -> None:

@@ -116,7 +116,7 @@ async def test_a_result_that_is_none(pool: Pool) -> None:
     """What cannot be JSON is the job's failure; its child goes on."""
     outcome = await run(pool, "test.no-json")
     assert isinstance(outcome, Failed)
-    assert outcome.message == "The job failed"
+    assert outcome.code == "RESULT_REFUSED"
     assert outcome.detail is not None
     assert "no JSON value" in outcome.detail
 

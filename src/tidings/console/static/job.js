@@ -63,7 +63,7 @@ export async function job(main, { id, signal }) {
 }
 
 /**
- * They are younger than their parent, so they stand before it in the list.
+ * The newest of them, the oldest of these first.
  * @param {Job} parent
  * @param {AbortSignal} signal
  */
@@ -73,10 +73,11 @@ async function childrenOf(parent, signal) {
   /** @type {string | null} */
   let cursor = null;
   for (let page = 0; page < CHILD_PAGES; page += 1) {
-    const { items, nextCursor } = await ask("GET", "/jobs", { query: { limit: 100, cursor }, signal });
-    found.push(...items.filter((/** @type {Job} */ job) => job.parentId === parent.id));
+    const query = { parentId: parent.id, limit: 100, cursor };
+    const { items, nextCursor } = await ask("GET", "/jobs", { query, signal });
+    found.push(...items);
     cursor = nextCursor;
-    if (cursor === null || items.at(-1).id < parent.id) break;
+    if (cursor === null) break;
   }
   return found.reverse();
 }

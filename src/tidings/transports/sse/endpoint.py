@@ -7,7 +7,7 @@ to the transport that the HTTP connection hands over, so an open stream has no t
 import random
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,9 @@ _AUDITED = {
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What streams are built on. ``addresses`` are shared with the sockets, ``streams`` are not."""
+    """What streams are built on. ``addresses`` are shared with the sockets, ``streams`` are not. ``headers`` are
+    those of every stream's response.
+    """
 
     admission: Admission
     subscriptions: Subscriptions
@@ -57,6 +59,7 @@ class Services:
     addresses: Addresses
     per_user: int
     per_ip: int
+    headers: Sequence[tuple[str, str]]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
 
 
@@ -220,7 +223,7 @@ class Streams:
         extra = [
             *taken.headers,
             (b"X-Request-Id", visit.request_id.encode()),
-            *((name.encode(), value.encode()) for name, value in cors),
+            *((name.encode(), value.encode()) for name, value in (*self._services.headers, *cors)),
         ]
         self._visits[stream] = visit
         self._peak = max(self._peak, len(self))
