@@ -8,6 +8,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from bench.fanout.receiver import build_receiver
 from bench.harness.process import BenchmarkError
@@ -95,9 +96,9 @@ def _capacities(point: Point) -> list[str]:
     loads = {
         f"{scenario.nodes} nodes": outcome.node_load,
         f"PostgreSQL on {scenario.database_cores} cores": outcome.database_load,
-        "one Redis": outcome.redis_load,
     }
-    return [f"{name} {rate / load:,.0f}" for name, load in loads.items()]
+    full = [f"{name} {rate / load:,.0f}" for name, load in loads.items()]
+    return [*full, f"with {ceil(outcome.redis_load)} Redis"]
 
 
 async def _check(seconds: float) -> None:
