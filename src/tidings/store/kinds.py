@@ -33,10 +33,3 @@ async def register(tx: AsyncConnection, schemas: Mapping[str, dict[str, Any]], a
 async def schemas(tx: AsyncConnection) -> dict[str, dict[str, Any]]:
     """Every kind that was ever registered, with its payload's JSON Schema."""
     return {row.kind: row.schema for row in await tx.execute(select(kinds.c.kind, kinds.c.schema))}
-
-
-@crosses_tenants("kinds are the installation's, the same for every tenant")
-async def schema(tx: AsyncConnection, kind: str) -> dict[str, Any] | None:
-    """The JSON Schema of a kind's payload; None: nobody ever registered it."""
-    found: dict[str, Any] | None = await tx.scalar(select(kinds.c.schema).where(kinds.c.kind == kind))
-    return found
