@@ -1,6 +1,7 @@
 """The servers that are compared: how each is made ready and started, and how a running one is driven."""
 
 import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
@@ -111,7 +112,16 @@ TIDINGS = tidings_server()
 
 
 def _install_packages(npm: str) -> None:
-    """What the lock file names, unless it is there already. No package's own scripts are run."""
+    """What the lock file names, unless it is there already. No package's own scripts are run.
+
+    Several benchmarks at once take turns.
+    """
+    with (NODE / "package.json").open() as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _install_in_turn(npm)
+
+
+def _install_in_turn(npm: str) -> None:
     installed, locked = NODE / "node_modules" / ".package-lock.json", NODE / "package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= locked.stat().st_mtime:
         return

@@ -24,7 +24,7 @@ def bucket() -> Iterator[str]:
             host, port = server.get_host_and_port()
             endpoint = f"http://{host}:{port}"
             # moto asks no signature of it.
-            httpx.put(f"{endpoint}/{NAME}").raise_for_status()
+            httpx.put(f"{endpoint}/{NAME}", timeout=60).raise_for_status()  # its first answer takes a while
             yield endpoint
         finally:
             server.stop()

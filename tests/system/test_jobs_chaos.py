@@ -60,6 +60,7 @@ class Crowd:
     people: list[User]
     chance: random.Random
     accepted: list[Job] = field(default_factory=list)
+    closed: bool = False
     ends: Counter[Channel] = field(default_factory=Counter)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -73,7 +74,7 @@ class Crowd:
 
     async def hand_in(self) -> None:
         """Jobs of all users and kinds, without end."""
-        while True:
+        while not self.closed:
             user, kind = self.chance.choice(self.people), self.chance.choice(list(PAYLOADS))
             who = Principal(user.id, user.tenant_id, user.role, user.email, user.name, float("inf"))
             async with self.database.write() as tx:
@@ -154,8 +155,8 @@ async def test_killed_at_random(
                 await rig.changed.wait()
             await asyncio.sleep(chance.uniform(0, 0.5))
             await crew.kill(chance)
-        handing_in.cancel()
-        await asyncio.wait([handing_in])
+        rig.closed = True
+        await handing_in
         await rig.all_over()
         states = Counter[str]()
         attempts = 0

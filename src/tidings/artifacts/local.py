@@ -58,12 +58,16 @@ def _put(root: Path, key: str, source: Source) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = target.with_name(target.name + _PART)
     part.touch(mode=0o600)
-    if isinstance(source, bytes):
-        part.write_bytes(source)
-    else:
-        shutil.copyfile(source, part)
-    _sync(part)
-    part.rename(target)
+    try:
+        if isinstance(source, bytes):
+            part.write_bytes(source)
+        else:
+            shutil.copyfile(source, part)
+        _sync(part)
+        part.rename(target)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
     _sync(target.parent)
     _sync(target.parent.parent)
 

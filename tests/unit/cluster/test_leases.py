@@ -168,7 +168,7 @@ async def test_away_is_found_out_by_the_first_batch(nodes: Cluster) -> None:
     client.cut = False
     assert await leases.tell()
     assert await leases.tell()
-    assert client.calls == 500 + 1200
+    assert client.calls == 16 + 256
 
 
 async def test_what_is_held_is_renewed(nodes: Cluster) -> None:
