@@ -17,7 +17,7 @@ from tests.support import redis
 from tests.support.installed import TIDINGS, Installed
 from tests.support.processes import Child, free_port, running
 from tests.support.server import SECRET, Person, Server, eventually, serving
-from tests.support.streams import read, streaming
+from tests.support.streams import streaming
 from tidings.cli.exits import Exit
 from tidings.domain.people import Role
 
@@ -67,8 +67,13 @@ class Shop:
             return found
 
     async def ended(self, person: Person, name: str) -> dict[str, Any]:
-        """The job, once its stream has come to its end."""
-        await read(self.server, name, person)
+        """The job, once it is over."""
+
+        def over() -> bool:
+            answer = self.server.get(f"/jobs/{name}", **person.headers)
+            return answer.status_code == 200 and answer.json()["finishedAt"] is not None
+
+        await eventually(over, 60)
         return await self.job(person, name)
 
     async def cancel(self, person: Person, name: str) -> None:
