@@ -147,6 +147,7 @@ def test_watching_survives_a_restart(here: Installed) -> None:
     with serving(here) as (server, _), here.start(*run) as watching:
         watching.wait_for_output('"message":"step 2 of 40"')
         server.stop(signal.SIGKILL)
+        watching.wait_for_output("trying again")
         with serving(here):
             assert watching.wait(60) == Exit.OK.number
             lines = watching.output.splitlines()[1:]

@@ -1,6 +1,6 @@
 """Orders to all nodes: given in the transaction that makes them due, carried out by every process within 1 s.
 
-The rows are the truth: each process looks for new ones twice a second, whatever becomes of the broker, and a
+The rows are the truth: each process looks for new ones four times a second, whatever becomes of the broker, and a
 signal makes it look at once. What an order does at this node is ``enforcement``'s.
 """
 
@@ -20,7 +20,7 @@ from tidings.domain.order import Order
 from tidings.store import orders
 from tidings.store.database import Database
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 KEEP = timedelta(minutes=10)
 """How long an order is kept: by far longer than a process takes to see it."""
 TRUSTED_SECONDS = KEEP.total_seconds() / 2

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import ipaddress
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from tests.support.broker_rig import ACME, ANN, BOB, STRANGER, event
 from tests.support.processes import free_port
 from tests.support.proxy import proxy
 from tests.support.redis import RedisServer, serving
-from tests.support.redis_node import Node, node, publish_numbers, until
+from tests.support.redis_node import QUICK, Node, node, publish_numbers, until
 from tidings.broker.base import BrokerUnavailable
 from tidings.domain.channel import job_channel
 from tidings.domain.event import Event, EventClass
 from tidings.domain.people import TenantId
 from tidings.metrics import broker_connects, events_published
+
+PATIENT = replace(QUICK, patience=20.0)
+"""For those that no fault is made to: a machine that has other things to do is none."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +36,7 @@ def redis() -> Iterator[RedisServer]:
 @pytest.fixture
 async def one(redis: RedisServer) -> AsyncIterator[Node]:
     redis.say("FLUSHALL")
-    async with node(redis.url) as made:
+    async with node(redis.url, PATIENT) as made:
         yield made
 
 
