@@ -132,8 +132,7 @@ async def test_plans_of_a_quiet_hour(postgres_url: str) -> None:
                 await lease.finish(tx, "w", ended or [Outcome(Lease("x", 1), JobStatus.FAILED)], after(1))
                 return len(claimed), int(await tx.scalar(READ) - before)
 
-        for _ in range(10):  # from the sixth on PostgreSQL plans no more
-            await turn()
+        await turn()
         async with db.write() as tx:
             await jobs.insert(tx, made)
         claimed, read = await turn()
@@ -142,6 +141,12 @@ async def test_plans_of_a_quiet_hour(postgres_url: str) -> None:
 
 
 async def explained(tx: AsyncConnection, statement: str, parameters: Any) -> str:
-    how = "EXPLAIN QUERY PLAN " if tx.dialect.name == "sqlite" else "EXPLAIN "
-    rows = await tx.exec_driver_sql(how + statement, parameters)
+    """The plan that is made once for all parameters, where the database makes such."""
+    if tx.dialect.name == "sqlite":
+        rows = await tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    else:
+        nulls = ", ".join(["NULL"] * len({*re.findall(r"\$\d+", statement)}))
+        await tx.exec_driver_sql(f"PREPARE planned AS {statement}")
+        rows = await tx.exec_driver_sql("EXPLAIN EXECUTE planned" + (f"({nulls})" if nulls else ""))
+        await tx.exec_driver_sql("DEALLOCATE planned")
     return "\n".join(str(row[-1]) for row in rows)

@@ -12,7 +12,19 @@ from functools import cache
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import ColumnElement, Executable, Text, TextClause, bindparam, case, select, text, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Executable,
+    Text,
+    TextClause,
+    bindparam,
+    case,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.event import Event
@@ -322,7 +334,7 @@ def _claim(dialect: str, *, tell: bool) -> Executable:
     goes_on = jobs.c.waiting_since.is_not(None)
     statement = (
         update(jobs)
-        .where(jobs.c.id.in_(select(turn.c.id)))
+        .where(_among(turn, dialect))
         .values(
             status=JobStatus.RUNNING.value,
             stage=case((goes_on, jobs.c.stage)),
@@ -339,6 +351,16 @@ def _claim(dialect: str, *, tell: bool) -> Executable:
         return statement
     begun = statement.cte("begun")
     return select(begun).add_cte(beginnings.told_of(begun))
+
+
+def _among(turn: CTE, dialect: str) -> ColumnElement[bool]:
+    """Those whose turn it is. As an array PostgreSQL has no choice but to look each up by its id."""
+    ids = select(turn.c.id)
+    return (
+        jobs.c.id.in_(ids)
+        if dialect == "sqlite"
+        else jobs.c.id == func.any(func.array(ids.scalar_subquery()))
+    )
 
 
 @cache
