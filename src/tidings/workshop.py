@@ -13,13 +13,14 @@ from tidings.delivery.signals import Signals
 from tidings.domain.ids import new_id
 from tidings.jobs import demo
 from tidings.jobs.artifacts import ArtifactLimits, Artifacts
+from tidings.jobs.executor import Limits
 from tidings.jobs.external import External
 from tidings.jobs.family import Families
 from tidings.jobs.kinds import REGISTRY
 from tidings.jobs.reaper import Reaper
 from tidings.jobs.requests import Jobs
 from tidings.jobs.retention import Retention
-from tidings.jobs.worker import Limits, Worker
+from tidings.jobs.worker import Worker
 from tidings.settings import Settings
 from tidings.store.database import Database
 

@@ -13,8 +13,8 @@ from tidings import metrics
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.job import Job, JobError, JobPriority, JobStatus
 from tidings.jobs import attempt, demo
+from tidings.jobs.executor import Limits
 from tidings.jobs.kinds import Registry
-from tidings.jobs.worker import Limits
 
 RUN = ["queued", "started", "completed"]
 

@@ -13,10 +13,10 @@ from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.job import Job, JobError, JobStatus
 from tidings.jobs import queue
 from tidings.jobs.context import JobContext
+from tidings.jobs.executor import Limits
 from tidings.jobs.family import Families
 from tidings.jobs.kinds import Registry
 from tidings.jobs.queue import utc_now
-from tidings.jobs.worker import Limits
 from tidings.store import jobs as job_rows
 from tidings.store import kinds, lease
 

@@ -15,11 +15,11 @@ from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobError, JobPriority, JobStatus
 from tidings.jobs import queue
 from tidings.jobs.context import JobContext
+from tidings.jobs.executor import Limits
 from tidings.jobs.kinds import Registry
 from tidings.jobs.outcome import Cancelled, Done, Failed, HandedBack, Verdict
 from tidings.jobs.queue import Ended, utc_now
 from tidings.jobs.reaper import Reaper
-from tidings.jobs.worker import Limits
 from tidings.store import jobs as job_rows
 from tidings.store.job_rows import StoredJob
 

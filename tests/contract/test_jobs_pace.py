@@ -11,10 +11,10 @@ from tests.support.job_rig import JobRig, job_rig
 from tidings.domain.job import JobStatus
 from tidings.jobs import queue
 from tidings.jobs.context import JobContext
+from tidings.jobs.executor import Limits
 from tidings.jobs.kinds import Registry
 from tidings.jobs.pace import Pace
 from tidings.jobs.queue import utc_now
-from tidings.jobs.worker import Limits
 
 RATED = Registry()
 

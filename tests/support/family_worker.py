@@ -16,9 +16,10 @@ from tidings.broker.memory import MemoryBroker
 from tidings.delivery.relay import Relay
 from tidings.domain.ids import new_id
 from tidings.jobs.artifacts import Artifacts
+from tidings.jobs.executor import Limits
 from tidings.jobs.family import Families
 from tidings.jobs.reaper import Reaper
-from tidings.jobs.worker import Limits, Worker
+from tidings.jobs.worker import Worker
 from tidings.store.database import Database
 
 assert family_kinds.NOTES

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.support import tables
 from tests.support.job_kinds import KINDS
 from tidings.artifacts.local import LocalStorage
 from tidings.broker.base import Limits as BrokerLimits
@@ -22,11 +23,12 @@ from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobPriority
 from tidings.domain.people import Principal, Role, Tenant, TenantId, TenantStatus, User, UserId
 from tidings.jobs.artifacts import ArtifactLimits, Artifacts
+from tidings.jobs.executor import Limits
 from tidings.jobs.kinds import Registry
 from tidings.jobs.queue import utc_now
 from tidings.jobs.requests import Jobs
-from tidings.jobs.worker import Limits, Worker
-from tidings.store import migrate, tenants, users
+from tidings.jobs.worker import Worker
+from tidings.store import tenants, users
 from tidings.store.database import Database
 
 PATIENCE_SECONDS = 30.0
@@ -165,7 +167,7 @@ class JobRig:
 
 @asynccontextmanager
 async def job_rig(url: str, registry: Registry = KINDS) -> AsyncIterator[JobRig]:
-    await migrate.upgrade(url)
+    await tables.lay(url)
     with TemporaryDirectory() as folder:
         async with Database(url) as database, _rig(database, registry, Path(folder)) as rig:
             yield rig

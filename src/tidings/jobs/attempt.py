@@ -4,12 +4,13 @@ It writes nothing: what is stored of it is the business of the worker that runs 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from tidings.artifacts.base import Source
 from tidings.domain.errors import TidingsError
 from tidings.domain.job import Job
+from tidings.jobs.children import NOTHING, Memory
 from tidings.jobs.context import Stop
 from tidings.jobs.execution import Execution
 from tidings.jobs.kinds import Kind
@@ -32,9 +33,6 @@ from tidings.jobs.throttle import Throttle
 GIVE_UP_SECONDS = 5.0
 """How long code that was killed may go on before its job is settled without it. Only async code can."""
 
-Store = Callable[[Job, str, Source, str], Awaitable[None]]
-"""Stores a job's artifact: its name, bytes and media type. Raises as ``Desk.attach``."""
-
 _AT_ONCE = frozenset({Stop.HANDED_BACK, Stop.LOST})
 
 
@@ -46,63 +44,79 @@ class Patience:
     grace: float
 
 
-class Attempt:
-    """``job`` and ``message`` are kept as they stand: with what was last reported.
+class Keeper(Protocol):
+    """Whoever has attempts run."""
 
-    ``begin`` starts the job's code, whose ``Desk`` this is; ``on_progress`` is called after a report, as
-    often as the throttle lets it, and in any case after the last.
-    """
+    def execute(self, attempt: "Attempt") -> Execution:
+        """Start the job's code, whose ``Desk`` the attempt is.
+
+        Raises:
+            TidingsError: the payload does not fit the kind any more.
+        """
+
+    async def store(self, job: Job, name: str, source: Source, media_type: str) -> None:
+        """Store a job's artifact. Raises as ``Desk.attach``."""
+
+    def progressed(self, attempt: "Attempt") -> None:
+        """It has reported: called as often as the throttle lets it, and in any case after the last report."""
+
+    def over(self, attempt: "Attempt", verdict: Verdict | None) -> None:
+        """It has ended, once; None: the job is not ours any more, and nothing is to be written of it."""
+
+    def gone(self, attempt: "Attempt") -> None:
+        """Nothing of its code runs any more, once: after ``over``, mostly at the same moment."""
+
+
+class Attempt:
+    """``job`` and ``message`` are kept as they stand: with what was last reported. ``memory`` is the job's own."""
 
     def __init__(
-        self,
-        job: Job,
-        kind: Kind,
-        patience: Patience,
-        begin: Callable[["Attempt"], Awaitable[Execution]],
-        on_progress: Callable[["Attempt"], None],
-        store: Store,
+        self, job: Job, kind: Kind, patience: Patience, keeper: Keeper, memory: Memory = NOTHING
     ) -> None:
         self.job = job
         self.kind = kind
+        self.memory = memory
         self.message: str | None = None
         self.reported = self.over = False
         self._patience = patience
-        self._begin = begin
-        self._throttle = Throttle(lambda: on_progress(self))
-        self._store = store
+        self._keeper = keeper
+        self._throttle = Throttle(lambda: keeper.progressed(self))
         self._loop = asyncio.get_running_loop()
+        self._begun = self._loop.time()
         self._why: Stop | None = None
         self._execution: Execution | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._given_up: asyncio.Future[Outcome] = self._loop.create_future()
 
-    async def run(self) -> Verdict | None:
-        """Run it to its end; None: the job is not ours any more, and nothing is to be written of it."""
+    def begin(self) -> None:
+        """Begin it. Whatever goes wrong, the job has to have an end."""
         try:
-            outcome = await self._outcome()
+            self._execution = self._keeper.execute(self)
         except TidingsError:
-            outcome = Failed("VALIDATION_FAILED", "The payload does not fit the kind", retry=False)
-        except BaseException as fault:  # whatever went wrong, the job has to have an end
-            if _ends_us(fault):
-                self._throttle.drop()
-                raise
-            outcome = fallen(fault)
-        finally:
-            self.over = True
-            if self._timer is not None:
-                self._timer.cancel()
-        self._throttle.flush()
-        return self._verdict(outcome)
+            self._fail(Failed("VALIDATION_FAILED", "The payload does not fit the kind", retry=False))
+        except BaseException as fault:  # noqa: BLE001  a payload is checked by the user's code, too
+            self._fail(fallen(fault))
+        else:
+            self._execution.outcome.add_done_callback(self._ended)
+            if self._why is None:
+                timeout = self._patience.timeout if self.kind.timeout is None else self.kind.timeout
+                self._timer = self._loop.call_later(timeout, self.ask, Stop.TIMED_OUT)
+            else:
+                self._press(0)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been since it was begun."""
+        return self._loop.time() - self._begun
+
+    @property
+    def code(self) -> asyncio.Future[Outcome] | None:
+        """What its code comes to; None if none ever ran."""
+        return None if self._execution is None else self._execution.outcome
 
     @property
     def lingers(self) -> bool:
-        """Whether the code itself goes on after ``run`` has given up on it."""
+        """Whether the code itself goes on after it was given up."""
         return self._execution is not None and not self._execution.outcome.done()
-
-    async def gone(self) -> None:
-        """Return when it lingers no more."""
-        if self._execution is not None:
-            await asyncio.wait([self._execution.outcome])
 
     def ask(self, why: Stop) -> None:
         """End it: when it next reports, or after the grace; at once if it is to go on elsewhere."""
@@ -127,17 +141,23 @@ class Attempt:
         """Store what the code has made, unless it is to make no more."""
         if self._why is not None:
             raise self._why.exception()
-        await self._store(self.job, name, source, media_type)
+        await self._keeper.store(self.job, name, source, media_type)
 
-    async def _outcome(self) -> Outcome:
-        self._execution = execution = await self._begin(self)
-        if self._why is None:
-            timeout = self._patience.timeout if self.kind.timeout is None else self.kind.timeout
-            self._timer = self._loop.call_later(timeout, self.ask, Stop.TIMED_OUT)
-        else:
-            self._press(0)
-        await asyncio.wait({execution.outcome, self._given_up}, return_when=asyncio.FIRST_COMPLETED)
-        return execution.outcome.result() if execution.outcome.done() else self._given_up.result()
+    def _fail(self, outcome: Outcome) -> None:
+        self._end(outcome)
+        self._keeper.gone(self)
+
+    def _ended(self, code: asyncio.Future[Outcome]) -> None:
+        if not self.over:
+            self._end(code.result())
+        self._keeper.gone(self)
+
+    def _end(self, outcome: Outcome) -> None:
+        self.over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._throttle.flush()
+        self._keeper.over(self, self._verdict(outcome))
 
     def _press(self, grace: float) -> None:
         """Tell the code, and set the time after which it is told no more."""
@@ -150,7 +170,7 @@ class Attempt:
 
     def _kill(self, execution: Execution) -> None:
         execution.kill()
-        self._timer = self._loop.call_later(GIVE_UP_SECONDS, self._given_up.set_result, Stopped())
+        self._timer = self._loop.call_later(GIVE_UP_SECONDS, self._end, Stopped())
 
     def _verdict(self, outcome: Outcome) -> Verdict | None:
         """What was asked to end has ended as asked, whatever it made of that."""
@@ -169,10 +189,3 @@ class Attempt:
         if isinstance(outcome, Stopped):
             return Failed(detail="the job's code stopped without having been asked to")
         return outcome
-
-
-def _ends_us(fault: BaseException) -> bool:
-    """Whether it is the worker's own task that is to end, rather than what it runs."""
-    task = asyncio.current_task()
-    cancelled = isinstance(fault, asyncio.CancelledError) and task is not None and task.cancelling() > 0
-    return cancelled or isinstance(fault, GeneratorExit)

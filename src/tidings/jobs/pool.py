@@ -43,29 +43,38 @@ _log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
 
 
 class Pool:
-    """Processes that have imported ``modules``: ``size`` to begin with, more when more attempts run at once."""
+    """Processes that have imported ``modules``: ``size`` to begin with, more when more attempts run at once.
+
+    They are started one after the other, so that a server that starts has its processors for itself.
+    """
 
     def __init__(self, size: int, modules: Sequence[str]) -> None:
-        self._size = size
+        self._owed = size  # how many are still to be started beforehand
         self._modules = sorted(set(modules))
         self._children: set[_Child] = set()
         self._idle: deque[_Child] = deque()  # the one that is used next is last
         self._chores: set[asyncio.Future[None]] = set()
         self._closing = False
 
-    async def start(self) -> None:
-        """Start the processes; does not wait until they are ready."""
-        for _ in range(self._size):
-            self._idle.append(await self._spawn())
+    def start(self) -> None:
+        """Start the first process; does not wait until it is ready.
 
-    async def begin(self, run: Run, desk: Desk) -> Execution:
+        Raises:
+            OSError: no process can be started.
+        """
+        self._owed -= 1
+        self._idle.append(self._spawn())
+
+    def begin(self, run: Run, desk: Desk) -> Execution:
         """Begin an attempt in an idle process, or a new one if there is none.
 
         Raises:
             OSError: no process can be started.
         """
-        child = self._idle.pop() if self._idle else await self._spawn()
-        return child.begin(run, desk)
+        if self._idle:
+            return self._idle.pop().begin(run, desk)
+        self._owed -= 1
+        return self._spawn().begin(run, desk)
 
     async def close(self) -> None:
         """End every process, idle or not; return when they are gone."""
@@ -76,10 +85,13 @@ class Pool:
             await asyncio.wait(awaited)
 
     def ready(self, child: "_Child") -> None:
-        """A child has done its set-up: it goes before those that have not."""
+        """A child has done its set-up: it goes before those that have not, and the next one may be started."""
         if child in self._idle:
             self._idle.remove(child)
             self._idle.append(child)
+        if self._owed > 0 and not self._closing:
+            self._owed -= 1
+            self._add()
 
     def freed(self, child: "_Child") -> None:
         """A child has ended an attempt."""
@@ -93,34 +105,28 @@ class Pool:
         if self._closing:
             return
         if child.was_ready:
-            self._chore(self._replace())
+            self._add()
         else:  # what cannot even start would not start the next time either; a job will try
             _log.error("a process for jobs did not start", pid=child.pid)
 
-    async def _spawn(self) -> "_Child":
+    def _spawn(self) -> "_Child":
         ours, theirs = socket.socketpair()
         try:
             with theirs:
-                process = _start(theirs)
+                child = _Child(_start(theirs), self)
         except BaseException:
             ours.close()
             raise
-        _, child = await asyncio.get_running_loop().create_unix_connection(
-            lambda: _Child(process, self), sock=ours
-        )
         self._children.add(child)
         child.send(Setup(sys.path, logging.getLogger().getEffectiveLevel(), self._modules, child.scratch))
+        self._chore(child.listen(ours))
         return child
 
-    async def _replace(self) -> None:
+    def _add(self) -> None:
         try:
-            child = await self._spawn()
+            self._idle.appendleft(self._spawn())
         except OSError as fault:
             _log.error("no process for jobs can be started", reason=str(fault))
-            return
-        self._idle.appendleft(child)
-        if self._closing:
-            child.dismiss()
 
     async def _bury(self, child: "_Child") -> None:
         code = await asyncio.to_thread(child.wait)
@@ -141,6 +147,7 @@ class _Child(asyncio.Protocol):
         self._pool = pool
         self._frames = Frames()
         self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
         self._attempt: _Attempt | None = None
         self.scratch = tempfile.mkdtemp(prefix="tidings-")
         self.was_ready = False
@@ -150,22 +157,28 @@ class _Child(asyncio.Protocol):
     def pid(self) -> int:
         return self._process.pid
 
+    async def listen(self, ours: socket.socket) -> None:
+        """Hear it from now on."""
+        await asyncio.get_running_loop().create_unix_connection(lambda: self, sock=ours)
+
     def begin(self, run: Run, desk: Desk) -> "_Attempt":
         self._attempt = _Attempt(self, run, desk)
         self.send(run)
         return self._attempt
 
     def send(self, message: Message) -> None:
-        """Dropped if the child is gone: its end is on the way."""
+        """Goes as soon as it is heard; nowhere if the child is gone, and then its end is on the way."""
         if self._transport is not None:
             self._transport.write(encode(message))
+        else:
+            self._unsent.append(encode(message))
 
     def kill(self) -> None:
         self._process.kill()
 
     def dismiss(self) -> None:
-        """Let it go if it is idle, end it if it is not."""
-        if self._attempt is not None:
+        """Let it go if it is idle, end it if it is not, or still starts: it would not hear of it for long."""
+        if self._attempt is not None or not self.was_ready:
             self.kill()
         elif self._transport is not None:
             self._transport.close()
@@ -188,6 +201,7 @@ class _Child(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._transport.writelines(self._unsent)
 
     def data_received(self, data: bytes) -> None:
         for message in self._frames.feed(data):

@@ -33,7 +33,7 @@ Report = tuple[float, str | None, str | None]
 @pytest.fixture
 async def pool() -> AsyncIterator[Pool]:
     pool = Pool(1, [MODULE])
-    await pool.start()
+    pool.start()
     yield pool
     await pool.close()
 
@@ -67,7 +67,7 @@ async def begin(pool: Pool, name: str, payload: dict[str, Any] | None = None, at
     assert kind is not None
     tried = Tried()
     run = Run("job", name, attempt, kind.target, payload or {}, NOTHING.to_json())
-    tried.execution = await pool.begin(run, tried.desk)
+    tried.execution = pool.begin(run, tried.desk)
     return tried
 
 
@@ -124,7 +124,7 @@ async def test_a_result_that_is_none(pool: Pool) -> None:
 async def test_a_function_that_is_gone(pool: Pool) -> None:
     """A kind whose function cannot be found, after a change of the code, fails and says so in the log."""
     tried = Tried()
-    tried.execution = await pool.begin(Run("job", "kind", 1, f"{MODULE}:gone", {}, {}), tried.desk)
+    tried.execution = pool.begin(Run("job", "kind", 1, f"{MODULE}:gone", {}, {}), tried.desk)
     outcome = await tried.end()
     assert isinstance(outcome, Failed)
     assert "AttributeError" in (outcome.detail or "")
@@ -227,7 +227,7 @@ async def test_a_module_that_cannot_be_imported() -> None:
     """It costs the kinds that it has, and a line in the log, not the pool."""
     with capture_logs() as lines:
         pool = Pool(1, [MODULE, "tests.support.no_such_module"])
-        await pool.start()
+        pool.start()
         assert isinstance(await run(pool, "test.plain"), Done)
         await pool.close()
     assert any("no_such_module" in line["event"] and "exception" in line for line in lines)
@@ -238,7 +238,7 @@ async def test_children_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "executable", "/bin/false")
     pool = Pool(2, [])
     with capture_logs() as lines:
-        await pool.start()
+        pool.start()
         outcome = await run(pool, "test.plain")
         await pool.close()
     assert isinstance(outcome, Lost)
@@ -257,7 +257,7 @@ async def test_no_process_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_jobs_run_side_by_side() -> None:
     """As many at once as there are children."""
     pool = Pool(2, [MODULE])
-    await pool.start()
+    pool.start()
     tried = [await begin(pool, "test.listen-plain") for _ in range(2)]
     executions = [await each.begun() for each in tried]
     for execution in executions:
@@ -266,11 +266,38 @@ async def test_jobs_run_side_by_side() -> None:
     await pool.close()
 
 
+async def test_one_after_the_other() -> None:
+    """What is started beforehand is started in turn, and what was needed sooner counts as well."""
+    pool = Pool(3, [MODULE])
+    pool.start()
+    assert len(pool._children) == 1
+    tried = [await begin(pool, "test.listen-plain") for _ in range(2)]
+    assert len(pool._children) == 2
+    await asyncio.to_thread(wait_until, lambda: len(pool._children) == 3)
+    for each in tried:
+        (await each.begun()).ask(Stop.CANCELLED)
+        await each.end()
+    await asyncio.to_thread(wait_until, lambda: all(child.was_ready for child in pool._children))
+    assert len(pool._children) == 3
+    await pool.close()
+
+
+async def test_closing_does_not_wait_for_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that still imports the kinds, however long that takes, is ended."""
+    (tmp_path / "takes_long.py").write_text("import time; time.sleep(600)")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("tidings.jobs.pool.EXIT_SECONDS", 600)
+    pool = Pool(1, ["takes_long"])
+    pool.start()
+    async with asyncio.timeout(30):
+        await pool.close()
+
+
 async def test_nothing_is_left() -> None:
     """Closing a pool ends its children, the busy and the idle, and gives back tasks and descriptors."""
     before, tasks = descriptors(), asyncio.all_tasks()
     pool = Pool(2, [MODULE])
-    await pool.start()
+    pool.start()
     idle = await pid_of(pool)
     tried = await begin(pool, "test.deaf-plain")
     await tried.begun()
@@ -287,7 +314,7 @@ def test_on_uvloop() -> None:
 
     async def main() -> Outcome:
         pool = Pool(1, [MODULE])
-        await pool.start()
+        pool.start()
         outcome = await run(pool, "test.die", {"count": 0})
         await pool.close()
         return outcome
@@ -302,9 +329,11 @@ from tidings.jobs.pool import Pool
 
 async def main():
     pool = Pool(2, ["{MODULE}"])
-    await pool.start()
+    pool.start()
     tried = await begin(pool, "test.deaf-plain")
     await tried.begun()
+    while len(pool._children) < 2:
+        await asyncio.sleep(0.01)
     pids = [child.pid for child in pool._children]
     print("children", *pids, flush=True)
     await asyncio.Event().wait()
@@ -365,7 +394,7 @@ async def test_artifacts_that_are_refused(
     kind = KINDS.get("test.files-plain")
     assert kind is not None
     run = Run("job", kind.name, 1, kind.target, {"path": str(tmp_path / "notes")}, NOTHING.to_json())
-    tried.execution = await pool.begin(run, tried.desk)
+    tried.execution = pool.begin(run, tried.desk)
     ended = await tried.end()
     assert (replace(ended, detail=None) if isinstance(ended, Failed) else ended) == outcome
 
