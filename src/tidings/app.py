@@ -113,6 +113,7 @@ class Node:
             self.status,
         )
         self._server: Server | None = None
+        self._ordered_to_end = False
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -163,9 +164,9 @@ class Node:
         berth: Berth | None = None,
         last_resort: LastResort | None = None,
     ) -> None:
-        """Listen until a signal comes, or with a berth its steering says so; ``ready`` is told the port.
+        """Listen until a signal or an order comes, or with a berth its steering says so.
 
-        Returns when everything is released.
+        ``ready`` is told the port. Returns when everything is released.
         """
         settings = self.settings
         limits = Limits(
@@ -186,8 +187,15 @@ class Node:
             https=settings.public_https,
             handover=handover,
         )
-        self._server = Server(config, self.drain, ready, handover, berth, last_resort)
-        await self._server.serve()
+
+        def serving(port: int) -> None:
+            ready(port)
+            self._server = server
+            if self._ordered_to_end:
+                server.depart()
+
+        server = Server(config, self.drain, serving, handover, berth, last_resort)
+        await server.serve()
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Refuse what is new, tell clients when to come back, and release them over the window."""
@@ -201,9 +209,10 @@ class Node:
         await self.relay.flushed()
 
     def _stop_serving(self) -> None:
-        """As a signal would."""
+        """As a signal would. A node is known to others, and may be ordered to end, before it serves."""
+        self._ordered_to_end = True
         if self._server is not None:
-            self._server.stop()
+            self._server.depart()
 
     def _deliver(self, published: Published) -> None:
         if published.channel == SIGNALS:

@@ -6,7 +6,7 @@ A page of the composition root: like ``app`` it may import everything, and only 
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from tidings import metrics
@@ -48,6 +48,15 @@ class Sharing(Protocol):
 
         Raises:
             TidingsError: UNAVAILABLE, nobody can be asked.
+        """
+
+    async def node(self, node_id: str) -> dict[str, Any] | None:
+        """The node of that name, as it last told; None if there is none.
+
+        While nobody can be asked, it is one of those last known.
+
+        Raises:
+            TidingsError: UNAVAILABLE, it is not among these, and yet may live.
         """
 
     async def run(self) -> None:
@@ -98,6 +107,9 @@ class Alone:
     async def nodes(self) -> list[dict[str, Any]]:
         return [seen_now(self._state())]
 
+    async def node(self, node_id: str) -> dict[str, Any] | None:
+        return _named(node_id, await self.nodes())
+
     async def run(self) -> None:
         """Nobody has to be told."""
 
@@ -139,6 +151,14 @@ class Together:
         except BrokerUnavailable as fault:
             raise TidingsError(ErrorCode.UNAVAILABLE, detail=repr(fault)) from fault
 
+    async def node(self, node_id: str) -> dict[str, Any] | None:
+        try:
+            return _named(node_id, await self.nodes())
+        except TidingsError:
+            if (known := _named(node_id, self._registry.known())) is None:
+                raise
+            return known
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._leases.run())
@@ -155,6 +175,10 @@ class Together:
     async def leave(self) -> None:
         await self._leases.tell()
         await self._registry.leave()
+
+
+def _named(node_id: str, nodes: Iterable[dict[str, Any]]) -> dict[str, Any] | None:
+    return next((node for node in nodes if node["id"] == node_id), None)
 
 
 def _limits(settings: Settings) -> Limits:

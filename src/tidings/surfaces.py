@@ -184,6 +184,7 @@ class Surfaces:
                 verbs=Administration(ground.database, ground.orders),
                 vitals=ground.vitals,
                 nodes=ground.shared.nodes,
+                node=ground.shared.node,
             ),
             ready={"database": self._database_answers, "broker": self._broker_works},
             draining=ground.draining,

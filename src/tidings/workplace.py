@@ -18,6 +18,8 @@ from tidings import metrics
 from tidings.cluster.registry import Registry
 from tidings.cluster.vitals import Vitals
 from tidings.crew.port import on_port
+from tidings.delivery.enforcement import Unattended
+from tidings.delivery.orders import Orders
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
 from tidings.domain.channel import SIGNALS
@@ -53,6 +55,8 @@ class Workplace:
         self._signals = Signals(self._broker)
         name = f"worker-{secrets.token_hex(4)}"
         self._workshop = Workshop(settings, self._database, self._relay, self._signals, name)
+        self._stop = asyncio.Event()
+        self._orders = Orders(self._database, self._signals, Unattended(name, self._stop.set))
         self._draining = False
         vitals = Vitals(name, 0, lambda: self._draining, NodeRole.WORKER)
         self._registry = Registry(self._broker, name, vitals)
@@ -68,6 +72,7 @@ class Workplace:
         stack, settings = self._stack, self._settings
         async with AsyncExitStack() as starting:
             await starting.enter_async_context(self._database)
+            await self._orders.start()
             await self._broker.start(self._deliver)
             starting.push_async_callback(self._broker.close)
             starting.push_async_callback(self._registry.leave)
@@ -76,7 +81,7 @@ class Workplace:
                     on_port(settings.host, settings.metrics_port, metrics.REGISTRY, settings.metrics_token)
                 )
             await self._workshop.start()
-            own = (self._relay.run, self._signals.run, self._registry.run, self._measure)
+            own = (self._relay.run, self._signals.run, self._orders.run, self._registry.run, self._measure)
             for loop in (*own, *self._workshop.loops()):
                 await starting.enter_async_context(kept_running(loop))
             stack.push_async_exit(starting.pop_all())
@@ -86,11 +91,11 @@ class Workplace:
         await self._stack.aclose()
 
     async def work(self, ready: Callable[[], None]) -> None:
-        """Run jobs until a signal comes; then finish or hand back what runs. A second signal hurries."""
-        stop, hurry = asyncio.Event(), asyncio.Event()
-        with _heard(stop, hurry):
+        """Run jobs until a signal or an order comes; then finish or hand back what runs. A second signal hurries."""
+        hurry = asyncio.Event()
+        with _heard(self._stop, hurry):
             ready()
-            await stop.wait()
+            await self._stop.wait()
             self._draining = True
             seconds = self._settings.drain_seconds
             _log.info("draining", seconds=seconds)
@@ -121,9 +126,12 @@ class Workplace:
 @contextlib.contextmanager
 def _heard(stop: asyncio.Event, hurry: asyncio.Event) -> Iterator[None]:
     """Signals as events: the first one, and any after it."""
+    again = False
 
     def hear() -> None:
-        (hurry if stop.is_set() else stop).set()
+        nonlocal again
+        (hurry if again else stop).set()
+        again = True
 
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:

@@ -128,3 +128,15 @@ async def test_nobody_can_be_asked(nodes: Cluster) -> None:
     client.cut = True
     with pytest.raises(BrokerUnavailable):
         await registry(client, "a").nodes()
+
+
+async def test_those_that_were_known(nodes: Cluster) -> None:
+    """Need not be asked for: this one as it is now, and the others as they told when Redis was there."""
+    client, draining = nodes.client(), False
+    here = registry(client, "a", lambda: draining)
+    assert [node["id"] for node in here.known()] == ["id-a"]
+    await registry(nodes.client(), "b").renew()
+    await here.renew()
+    client.cut = draining = True
+    await here.renew()
+    assert {node["id"]: node["draining"] for node in here.known()} == {"id-a": True, "id-b": False}

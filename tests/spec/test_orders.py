@@ -6,7 +6,6 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +16,7 @@ from tests.support.pair import Pair, pair
 from tests.support.server import SECRET, Person, Server, eventually
 from tests.support.sockets import Closed, Socket, opened, ready
 from tests.support.streams import Stream, streaming
-from tidings.domain.order import Order, OrderKind
 from tidings.domain.people import Role
-from tidings.store import orders
-from tidings.store.database import Database
 
 SECOND = 1.0
 INBOX = "/notifications/events"
@@ -80,6 +76,14 @@ async def ended(socket: Socket, stream: Stream) -> None:
     """Wait until the server has ended both, which takes a second at most."""
     async with asyncio.timeout(SECOND):
         await asyncio.gather(socket.closing(), stream.rest())
+
+
+async def found(server: Server, root: Person, pid: int) -> str:
+    """The name of the node that is that process, once the server knows of it."""
+    async with server.http(root) as client:
+        listed = (await client.get("/admin/nodes")).json()["items"]
+    (name,) = [node["id"] for node in listed if node["pid"] == pid]
+    return str(name)
 
 
 async def let_in(server: Server, person: Person) -> bool:
@@ -163,15 +167,21 @@ async def test_change_of_role(nodes: Round) -> None:
         assert (await socket.ask("notification:create", to_all))["error"]["code"] == "FORBIDDEN"
 
 
-async def test_drain(tmp_path: Path) -> None:
+@pytest.mark.parametrize("away", [False, True], ids=["redis", "no redis"])
+async def test_drain(tmp_path: Path, *, away: bool) -> None:
     """A node that is ordered to drains, and exits with 0; the others serve on."""
     with pair(tmp_path) as nodes:
-        user = await nodes.here.person()
+        around = Round(nodes, away=away)
+        root, user = await nodes.here.people(Role.SUPER_ADMIN, Role.USER)
         async with ready(nodes.here, user) as staying, ready(nodes.there, user) as leaving:
-            entry = await nodes.there.audited("WEBSOCKET_CONNECT")
-            async with Database(nodes.here.database) as database, database.write() as tx:
-                order = Order(OrderKind.DRAIN, node_id=entry["nodeId"])
-                await orders.append(tx, [order], datetime.now(UTC))
-            await leaving.closing()
-            assert await asyncio.to_thread(nodes.there.child.wait) == 0
-            assert await staying.quiet()
+            node = await found(nodes.here, root, nodes.there.child.pid)
+            try:
+                await around.order(root, "POST", f"/admin/nodes/{node}/drain")
+                async with asyncio.timeout(SECOND):
+                    await leaving.event("system:draining")
+                await leaving.closing()
+                assert await asyncio.to_thread(nodes.there.child.wait) == 0
+            finally:
+                nodes.redis.child.send(signal.SIGCONT)
+            assert nodes.here.get("/healthz").status_code == 200
+            assert (await staying.ask("notification:list", {}))["items"] == []

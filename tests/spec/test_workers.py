@@ -21,6 +21,7 @@ from tests.support.server import SECRET, Server, eventually, serving
 from tests.support.sockets import ready
 from tidings.crew.metrics import summed
 from tidings.domain.crew import Crew
+from tidings.domain.people import Role
 
 _READY = re.compile(r'"number":(\d+),"pid":(\d+),.*"event":"worker ready"')
 
@@ -151,6 +152,26 @@ async def test_a_rolling_restart(workers: Workers) -> None:
         await socket.event("system:draining")
     assert not set(before.values()) & set(workers.pids.values())
     assert all(map(gone, before.values()))
+    assert not workers.said("worker ended")
+
+
+async def test_a_worker_that_is_drained_by_order(workers: Workers) -> None:
+    """It is replaced at once and is no crash; every new client is served meanwhile, by the others."""
+    before = workers.pids
+    root = await workers.server.person(Role.SUPER_ADMIN)
+
+    async def order() -> httpx.Response:
+        async with workers.server.http(root) as client:
+            listed = (await client.get("/admin/nodes")).json()["items"]
+            (name,) = [node["id"] for node in listed if node["pid"] == before[0]]
+            return await client.post(f"/admin/nodes/{name}/drain")
+
+    assert (await order()).status_code == 202
+    while workers.pids[0] == before[0]:
+        assert workers.healthy()
+    assert gone(before[0])
+    assert workers.pids[1] == before[1]
+    assert workers.said("worker departs")
     assert not workers.said("worker ended")
 
 

@@ -17,6 +17,7 @@ import httpx
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from tests.support import tables
 from tests.support.store_rig import a_tenant, a_user
 from tidings.api.app import build
 from tidings.api.services import AdminServices, Services
@@ -50,7 +51,7 @@ from tidings.jobs.external import External
 from tidings.jobs.kinds import Registry
 from tidings.jobs.requests import Jobs
 from tidings.metrics import REGISTRY
-from tidings.store import migrate, tenants, users
+from tidings.store import tenants, users
 from tidings.store.database import Database
 
 SECRET = "correct horse battery staple, 32 bytes and more"
@@ -117,7 +118,7 @@ class Rig:
 @asynccontextmanager
 async def serving(url: str, routes: Sequence[BaseRoute] = (), **changes: Any) -> AsyncIterator[Rig]:
     """A surface on the database at ``url``; ``changes`` are of its services."""
-    await migrate.upgrade(url)
+    await tables.lay(url)
     async with Database(url) as database:
         people = await _settle(database)
         broker = MemoryBroker(Limits(), clock=time.time)
@@ -203,9 +204,13 @@ def _admin(database: Database) -> AdminServices:
     async def nodes() -> list[dict[str, Any]]:
         return [seen_now(vitals())]
 
+    async def node(node_id: str) -> dict[str, Any] | None:
+        (own,) = await nodes()
+        return own if node_id == own["id"] else None
+
     unheard = Signals(MemoryBroker(Limits(), clock=time.time))
     orders = Orders(database, unheard, cast("Enforce", None))
-    return AdminServices(Administration(database, orders), vitals, nodes)
+    return AdminServices(Administration(database, orders), vitals, nodes, node)
 
 
 def _authenticator(database: Database, audit: SecurityLog) -> Authenticator:

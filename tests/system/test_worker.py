@@ -226,6 +226,22 @@ async def test_administrators_see_a_worker(shop: Shop) -> None:
     await eventually(lambda: roles() == ["server"])
 
 
+async def test_administrators_drain_a_worker(shop: Shop) -> None:
+    """ "POST /admin/nodes/{id}/drain" does what SIGTERM does; a SIGTERM that comes meanwhile does not hurry it."""
+    root, user = await shop.server.person(Role.SUPER_ADMIN), await shop.server.person()
+    with shop.working(drain_seconds=20) as worker:
+        job = await shop.order(user, seconds=3)
+        await shop.counting(user, job)
+        async with shop.server.http(root) as client:
+            listed = (await client.get("/admin/nodes")).json()["items"]
+            (name,) = [node["id"] for node in listed if node["pid"] == worker.pid]
+            assert (await client.post(f"/admin/nodes/{name}/drain")).status_code == 202
+        await eventually(lambda: '"event":"draining"' in worker.output)
+        assert await stopped(worker) == 0
+    ended = await shop.job(user, job)
+    assert (ended["status"], ended["attempt"]) == ("succeeded", 1)
+
+
 def refused(shop: Shop, *words: str, **settings: str) -> str:
     """What a command says that ends with 78."""
     here = Installed(shop.folder)

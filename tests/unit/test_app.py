@@ -1,4 +1,4 @@
-"""A whole node in this process: what is ordered while somebody is being let in."""
+"""A whole node in this process: what is ordered while somebody is being let in, or before anybody is."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +15,7 @@ from tidings.app import Node
 from tidings.domain.ids import new_id
 from tidings.domain.order import Order, OrderKind
 from tidings.domain.people import Role, TenantStatus
-from tidings.settings import load
+from tidings.settings import Settings, load
 from tidings.store import revocations, tenants, users
 from tidings.store.database import Database
 from tidings.store.revocations import Revocation
@@ -62,11 +62,17 @@ class House:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Of a node in a directory of its own, which runs no jobs."""
     monkeypatch.chdir(tmp_path)
     given = {"ENV": "test", "VAR": str(tmp_path), "JWT_SECRET": SECRET, "DRAIN_SECONDS": "0", "PORT": "0"}
     for name, value in given.items():
         monkeypatch.setenv(f"TIDINGS_{name}", value)
+    return load(worker=False)
+
+
+@pytest.fixture
+async def house(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     meanwhile: list[Callable[[], Awaitable[None]]] = []
 
@@ -75,7 +81,7 @@ async def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             await meanwhile.pop()()
         return True
 
-    async with Node(load(worker=False)) as node:
+    async with Node(settings) as node:
         for slots in (node.shared.users, node.shared.streams):
             monkeypatch.setattr(slots, "acquire", acquire)
         serving = asyncio.create_task(node.serve(port.set_result))
@@ -124,3 +130,14 @@ async def test_who_was_being_let_in_comes_in_as_what_they_are_now(house: House) 
         await socket.connect({"token": user.token})
         told = await socket.event("notification:ready")
     assert (told["user"]["role"], told["rooms"]) == ("USER", [f"user:{user.id}"])
+
+
+async def test_a_drain_that_is_ordered_before_it_serves(settings: Settings) -> None:
+    """A node is listed as soon as it begins, so the order may come early; it is not lost."""
+    ports: list[int] = []
+    async with Node(settings) as node:
+        await node.enforcement.carry_out([Order(OrderKind.DRAIN, node_id=node.node_id)])
+        async with asyncio.timeout(10):
+            await node.serve(ports.append)
+        assert node.draining
+    assert len(ports) == 1

@@ -1,4 +1,4 @@
-"""``/admin``: tenants, users, tokens, the security log, and how the nodes fare (contract, sections 6 and 11).
+"""``/admin``: tenants, users, tokens, the security log, and the nodes (contract, sections 6 and 11).
 
 The verbs are ``delivery.administer``'s. Who may not use one is told so before the body is looked at; an ADMIN
 who reaches for another tenant is told that there is nothing, and written down.
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from tidings.api.admin_catalogue import (
     DEACTIVATE_USER,
     DISCONNECT_USER,
+    DRAIN_NODE,
     LIST_NODES,
     LIST_SECURITY_EVENTS,
     PUT_TENANT,
@@ -32,6 +33,7 @@ from tidings.api.services import Services
 from tidings.delivery.administer import OutOfSight
 from tidings.domain.audit import SecurityEventType
 from tidings.domain.clock import milliseconds
+from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal, TenantId, User, UserId
 from tidings.identity.policy import Action, permit
 
@@ -55,6 +57,7 @@ class Admin:
             (LIST_SECURITY_EVENTS, self.security_events),
             (READ_METRICS, self.metrics),
             (LIST_NODES, self.nodes),
+            (DRAIN_NODE, self.drain),
         )
 
     async def put_tenant(self, request: Request) -> Response:
@@ -124,6 +127,16 @@ class Admin:
     async def nodes(self, request: Request) -> Response:
         await self._admit(request, Action.READ_NODES)
         return Json({"items": await self._admin.nodes(), "nextCursor": None})
+
+    async def drain(self, request: Request) -> Response:
+        principal = await self._admit(request, Action.MANAGE_NODE)
+        await read_nothing(self._services, request)
+        node_id = request.path_params["id"]
+        node = await self._admin.node(node_id)
+        if node is None:
+            raise TidingsError(ErrorCode.NOT_FOUND)
+        await self._admin.verbs.drain_node(principal, node_id)
+        return Json(node, 202)
 
     async def _admit(self, request: Request, action: Action) -> Principal:
         """The request's user, whose role lets them do such things at all; raises FORBIDDEN otherwise."""

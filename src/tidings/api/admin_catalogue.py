@@ -111,6 +111,17 @@ LIST_NODES = Operation(
     (Success(200, "All of them, the oldest first", "NodeList"),),
     f"{_SUPER} Each tells anew every 5 s; one that has been silent for 15 s is gone.",
 )
+DRAIN_NODE = Operation(
+    "drainNode",
+    "POST",
+    "/admin/nodes/{id}/drain",
+    TAG,
+    "Have a node release its clients and end",
+    (Success(202, "The node, as it last told; within a second it begins", "Node"),),
+    f"{_SUPER} It does what SIGTERM makes it do. One of several worker processes is replaced when it has ended. "
+    "Another time changes nothing.",
+    errors=_ONE,
+)
 
 ALL = (
     PUT_TENANT,
@@ -121,4 +132,5 @@ ALL = (
     LIST_SECURITY_EVENTS,
     READ_METRICS,
     LIST_NODES,
+    DRAIN_NODE,
 )

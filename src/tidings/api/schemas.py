@@ -252,6 +252,7 @@ _NODE_STATE = NodeState(
     memory_bytes=148_000_000,
     relay_lag=0.0,
 )
+_LISTED_NODE = {**_NODE_STATE.to_json(), "lastSeen": rfc3339(_NOON)}
 
 EXAMPLES: dict[str, Any] = {
     "Notification": _NOTIFICATION.to_json(),
@@ -268,10 +269,8 @@ EXAMPLES: dict[str, Any] = {
     "User": _USER.to_json(),
     "SecurityEvent": _SECURITY_EVENT.to_json(),
     "SecurityEventList": {"items": [_SECURITY_EVENT.to_json()], "nextCursor": None},
-    "NodeList": {
-        "items": [{**_NODE_STATE.to_json(), "lastSeen": rfc3339(_NOON)}],
-        "nextCursor": None,
-    },
+    "Node": _LISTED_NODE,
+    "NodeList": {"items": [_LISTED_NODE], "nextCursor": None},
     "AdminMetrics": {"node": _NODE_STATE.to_json(), **summary([])},
     "Health": {"status": "ok"},
     "Readiness": {"status": "ok", "checks": {"database": "ok", "broker": "ok"}},

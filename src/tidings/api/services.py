@@ -110,11 +110,14 @@ Check = Callable[[], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class AdminServices:
-    """What administrators ask. ``vitals`` tells how this node fares, ``nodes`` how all do; it may raise UNAVAILABLE."""
+    """What administrators ask. ``vitals`` tells how this node fares, ``nodes`` how all do and ``node`` one of that
+    name, if there is one; these may raise UNAVAILABLE.
+    """
 
     verbs: Administration
     vitals: Callable[[], NodeState]
     nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+    node: Callable[[str], Awaitable[dict[str, Any] | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,8 @@ def _lifeline(descriptor: int, crew: Crew) -> Lifeline:
 async def _serve(settings: Settings, crew: Crew, listeners: list[socket.socket], lifeline: Lifeline) -> None:
     try:
         async with serve.node(settings, crew) as node:
-            await node.serve(lambda _: lifeline.ready(), Berth(listeners, crew.number, lifeline.steering))
+            berth = Berth(listeners, crew.number, lifeline.steering, lifeline.departing)
+            await node.serve(lambda _: lifeline.ready(), berth)
     finally:
         lifeline.tidy()
 

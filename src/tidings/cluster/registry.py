@@ -69,6 +69,7 @@ class Registry:
         self._lease = lease
         self._least = least
         self._count = least
+        self._told: Sequence[dict[str, Any]] = ()
 
     def count(self) -> int:
         """How many servers were last known to live, never fewer than ``least``."""
@@ -91,7 +92,13 @@ class Registry:
         told = zip(reply[::2], reply[1::2], strict=True)
         found = [_seen(member.partition(b" ")[2], float(at) / _MICRO) for member, at in told]
         self._count = max(self._least, sum(node["role"] == NodeRole.SERVER for node in found))
-        return sorted(found, key=lambda node: (node["startedAt"], node["id"]))
+        self._told = sorted(found, key=lambda node: (node["startedAt"], node["id"]))
+        return list(self._told)
+
+    def known(self) -> list[dict[str, Any]]:
+        """The nodes that lived when Redis was last asked, this one as it is now; it need not be asked for this."""
+        own = seen_now(self._state())
+        return [own, *(node for node in self._told if node["id"] != own["id"])]
 
     async def leave(self) -> None:
         """Say that this node goes. Who does not hear it finds out by the lease."""

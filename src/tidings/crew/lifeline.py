@@ -1,9 +1,9 @@
 """The socket pair between the supervisor and a worker: what either says, and the worker's end of it.
 
-The worker says once that it is ready. The supervisor says what signals cannot: which sockets to listen on, and
-how to stop. Signals to a worker only ever stop it, however often they come: a terminal or a service manager may
-send them to every process, and the supervisor passes on its own. When the supervisor is gone the pair closes,
-and the worker stops by itself.
+The worker says that it is ready, and later that it departs, if it was ordered to drain. The supervisor says
+what signals cannot: which sockets to listen on, and how to stop. Signals to a worker only ever stop it, however often
+they come: a terminal or a service manager may send them to every process, and the supervisor passes on its own. When
+the supervisor is gone the pair closes, and the worker stops by itself.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from typing import Protocol
 from tidings.domain.crew import Crew
 
 READY = b"ready\n"
+DEPARTING = b"departing\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -62,9 +63,12 @@ class Lifeline:
         self._orphaned = False
 
     def ready(self) -> None:
-        """The worker listens. A supervisor that is gone is noticed by ``steering``."""
-        with contextlib.suppress(OSError):
-            self._sock.send(READY)
+        """The worker listens."""
+        self._say(READY)
+
+    def departing(self) -> None:
+        """The worker was ordered to drain and end, and waits to be told to leave or to stop."""
+        self._say(DEPARTING)
 
     @contextlib.asynccontextmanager
     async def steering(self, server: Steered) -> AsyncIterator[None]:
@@ -89,6 +93,11 @@ class Lifeline:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self._crew.directory.rmdir()
+
+    def _say(self, word: bytes) -> None:
+        """A supervisor that is gone is noticed by ``steering``."""
+        with contextlib.suppress(OSError):
+            self._sock.send(word)
 
     async def _obey(self, server: Steered) -> None:
         reader, writer = await asyncio.open_unix_connection(sock=self._sock)

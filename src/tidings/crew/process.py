@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 
-from tidings.crew.lifeline import READY, Order
+from tidings.crew.lifeline import DEPARTING, READY, Order
 
 Command = Callable[[int, int], Sequence[str]]
 """How a worker is started: from its number and the descriptor of its lifeline, the words of the command."""
@@ -54,6 +54,20 @@ class Process:
         with contextlib.suppress(ConnectionError):
             return await self._reader.readline() == READY
         return False
+
+    async def departing(self) -> bool:
+        """Wait until it says that it has to go, or has ended; False if it has not said so. After ``ready``."""
+        said = asyncio.ensure_future(self._reader.readline())
+        # What a dead worker has forked may hold its end of the lifeline.
+        ended = asyncio.ensure_future(self._process.wait())
+        try:
+            await asyncio.wait((said, ended), return_when=asyncio.FIRST_COMPLETED)
+            with contextlib.suppress(ConnectionError):
+                return said.done() and said.result() == DEPARTING
+            return False
+        finally:
+            said.cancel()
+            ended.cancel()
 
     async def ended(self) -> int:
         """Wait for its end; the exit code, negative for a signal."""

@@ -39,7 +39,7 @@ class Supervisor:
         self._covered: dict[int, int] = {}
         self._stopping = asyncio.Event()
         self._restarting: asyncio.Task[None] | None = None
-        self._leaving: int | None = None
+        self._leaving: set[int] = set()
         self._on_terminal = os.isatty(0)
 
     async def run(self, ready: Callable[[], None]) -> int:
@@ -83,15 +83,22 @@ class Supervisor:
         _log.info("restarting", workers=self._count)
         for number, ready in enumerate(self._ready):
             await ready.wait()
-            worker, self._leaving = self._workers[number], number
-            self._absent(number)
-            worker.order(Order.LEAVE)
-            try:
-                await asyncio.wait_for(worker.ended(), self._stop_seconds)
-            except TimeoutError:
-                self._kill(worker)
+            await self._let_go(self._workers[number])
             await ready.wait()
         _log.info("restarted", workers=self._count)
+
+    async def _let_go(self, worker: Process) -> None:
+        """Have others take a worker's new clients while it drains; if there are none it tells them so itself."""
+        self._leaving.add(worker.number)
+        self._absent(worker.number)
+        if self._covered:
+            worker.order(Order.LEAVE)
+        else:
+            worker.stop()
+        try:
+            await asyncio.wait_for(worker.ended(), self._stop_seconds)
+        except TimeoutError:
+            self._kill(worker)
 
     async def _first(self) -> int:
         """Start one alone, so that what stops every worker is told once, then the rest; 0 if they serve."""
@@ -110,11 +117,14 @@ class Supervisor:
         backoff, restarts, started = Backoff(random.random), 0, clock()
         while True:
             worker = self._workers[number]
+            if await worker.departing():
+                _log.info("worker departs", number=number, pid=worker.pid)
+                await self._let_go(worker)
             code = await worker.ended()
             if self._stopping.is_set():
                 return
-            if number == self._leaving:
-                self._leaving = None
+            if number in self._leaving:
+                self._leaving.remove(number)
             else:
                 restarts += 1
                 self._absent(number)

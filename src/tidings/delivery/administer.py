@@ -1,4 +1,4 @@
-"""What administrators do to tenants, users and tokens, and what they may read of the security log.
+"""What administrators do to tenants, users, tokens and nodes, and what they may read of the security log.
 
 Each verb is one transaction that also orders every node to live up to it; nothing is ended or re-derived here.
 Who asks may be an ADMIN, for the own tenant, or a SUPER_ADMIN, for all (``identity.policy``).
@@ -140,6 +140,13 @@ class Administration:
             before = issued_before or _now_at_last()
             await self._revoke(tx, user.tenant_id, user_id=user.id, issued_before=before)
         _note("revoke tokens", principal, user.id)
+
+    async def drain_node(self, principal: Principal, node_id: str) -> None:
+        """Have a node release its clients and end. That there is one of that name is for the caller to know."""
+        permit(principal, Action.MANAGE_NODE)
+        async with self._ordering() as tx:
+            await self._orders.give(tx, Order(OrderKind.DRAIN, node_id=node_id))
+        _note("drain node", principal, node_id)
 
     async def security_events(
         self,

@@ -1,4 +1,4 @@
-"""What orders do at this node: who has to go goes, and who stays is from now on what the database says.
+"""What orders do at this process: who has to go goes, and who stays is from now on what the database says.
 
 A session that is being let in at that moment is not found here. It asks once more when it has joined
 (``Authenticator.confirm``), and the directory has forgotten by then what was known before.
@@ -58,9 +58,9 @@ class Enforcement:
         """
         for order in given:
             self._forget(order)
-        kinds = {order.kind for order in given}
-        if OrderKind.DRAIN in kinds and any(order.node_id == self._node_id for order in given):
+        if _is_to_drain(self._node_id, given):
             self._drain()
+        kinds = {order.kind for order in given}
         if OrderKind.DISCONNECT in kinds:
             sent_away = {order.user_id for order in given if order.kind is OrderKind.DISCONNECT}
             await _close(self._sessions_of(filter(None, sent_away)), CloseReason.DISCONNECTED)
@@ -118,6 +118,26 @@ class Enforcement:
             session.principal = now
         if changed is not None:
             self._audit.write(SecurityEventType.ROOM_JOIN, principal=changed, reason=" ".join(rooms(changed)))
+
+
+class Unattended:
+    """What orders do at a process that serves nobody: it is told to ``drain``, and no other concerns it."""
+
+    def __init__(self, node_id: str, drain: Callable[[], None]) -> None:
+        self._node_id = node_id
+        self._drain = drain
+
+    async def carry_out(self, given: Sequence[Order]) -> None:
+        """Carry these orders out; another time does no harm."""
+        if _is_to_drain(self._node_id, given):
+            self._drain()
+
+    async def review(self) -> None:
+        """Nobody is here of whom an order could have said anything."""
+
+
+def _is_to_drain(node_id: str, given: Iterable[Order]) -> bool:
+    return any(order.kind is OrderKind.DRAIN and order.node_id == node_id for order in given)
 
 
 async def _close(sessions: Collection[Session], reason: CloseReason) -> None:

@@ -27,6 +27,7 @@ class Action(Enum):
     READ_SECURITY_EVENTS = auto()
     MANAGE_TENANT = auto()
     READ_NODES = auto()
+    MANAGE_NODE = auto()
     READ_METRICS = auto()
 
 
@@ -54,6 +55,7 @@ _ROWS = {
     Action.READ_SECURITY_EVENTS: (_NO,     _OWN,  _YES),
     Action.MANAGE_TENANT:        (_NO,     _NO,   _YES),
     Action.READ_NODES:           (_NO,     _NO,   _YES),
+    Action.MANAGE_NODE:          (_NO,     _NO,   _YES),
     Action.READ_METRICS:         (_NO,     _NO,   _YES),
 }  # fmt: skip
 TABLE = {

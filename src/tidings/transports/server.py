@@ -41,13 +41,14 @@ Steering = Callable[["Server"], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True, slots=True)
 class Berth:
-    """What a worker among others is given: the listening sockets of all, of which ``number`` is its own, and who
-    tells it when to stop.
+    """What a worker among others is given: the listening sockets of all, of which ``number`` is its own, who
+    tells it when to stop, and how to tell them that it should be.
     """
 
     listeners: Sequence[socket.socket]
     number: int
     steering: Steering
+    departing: Callable[[], None]
 
 
 class Server(uvicorn.Server):
@@ -75,6 +76,15 @@ class Server(uvicorn.Server):
     def stop(self) -> None:
         """Drain and end; until it ends, new clients are told so."""
         self.should_exit = True
+
+    def depart(self) -> None:
+        """Do what a signal would, by somebody else's order. Among others it is for whoever steers it to say how."""
+        if self._berth is not None:
+            self._berth.departing()
+            return
+        self.stop()
+        if self._last_resort is not None:
+            self._last_resort.within(STOP_SECONDS)
 
     def leave(self) -> None:
         """Leave new clients to other workers at once, drain and end."""
@@ -152,7 +162,7 @@ class Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def by_signals(server: Server, last_resort: LastResort | None) -> AsyncIterator[None]:
-    """SIGTERM or SIGINT stops it, and a second one hurries.
+    """SIGTERM or SIGINT stops it, and a second one hurries; the first one after another reason to stop does not.
 
     With a last resort the process is the server's alone: it ends in time even if that does not help.
     """
@@ -161,11 +171,15 @@ async def by_signals(server: Server, last_resort: LastResort | None) -> AsyncIte
         if last_resort is not None:
             last_resort.within(seconds)
 
+    again = False
+
     def heard() -> None:
-        if server.should_exit:
+        nonlocal again
+        if again:
             server.hurry()
             end_within(_HURRY_SECONDS)
         else:
+            again = True
             server.stop()
             end_within(STOP_SECONDS)
 

@@ -81,6 +81,7 @@ async def test_who_may_not_is_told_before_the_body_is_read(rig: Rig) -> None:
         ("POST", f"/admin/users/{rig.people['eve'].id}/disconnect", "ann"),
         ("POST", "/admin/tokens/revoke", "ann"),
         ("GET", "/admin/security-events", "ann"),
+        *(("POST", "/admin/nodes/node-1/drain", name) for name in ("ann", "amy")),
         *(("GET", path, name) for path in ("/admin/metrics", "/admin/nodes") for name in ("ann", "amy")),
     ]
     for method, path, name in asked:
@@ -158,3 +159,18 @@ async def test_metrics_and_nodes(rig: Rig) -> None:
         "cpu": node["cpu"],
         "memoryBytes": node["memoryBytes"],
     }
+
+
+async def test_a_node_is_drained(rig: Rig) -> None:
+    """202 with the node as it is listed, however often; a name that is nobody's is 404; there is no body."""
+    for _ in range(2):
+        answer = await rig.post("/admin/nodes/node-1/drain", "root")
+        (node,) = (await rig.get("/admin/nodes", "root")).json()["items"]
+        assert answer.status_code == 202
+        assert list(answer.json()) == list(node) == SCHEMAS["Node"]["required"]
+        assert (answer.json()["id"], answer.json()["draining"]) == ("node-1", False)
+    for name in ("node-2", "x", new_id(), "%00"):
+        assert same(await rig.post(f"/admin/nodes/{name}/drain", "root")) == same(
+            await rig.post(f"/admin/users/{new_id()}/disconnect", "root")
+        )
+    assert (await rig.post("/admin/nodes/node-1/drain", "root", {"why": "so"})).status_code == 422

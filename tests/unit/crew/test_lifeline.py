@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tidings.crew.lifeline import READY, Lifeline, Order
+from tidings.crew.lifeline import DEPARTING, READY, Lifeline, Order
 from tidings.domain.crew import Crew
 
 
@@ -91,11 +91,14 @@ async def test_signals_stop_and_never_hurry(rig: Rig) -> None:
 
 
 def test_readiness_is_said(rig: Rig) -> None:
-    """To the supervisor, and to nobody when it is gone."""
+    """And a departure: to the supervisor, and to nobody when it is gone."""
     rig.lifeline.ready()
     assert rig.supervisor.recv(100) == READY
+    rig.lifeline.departing()
+    assert rig.supervisor.recv(100) == DEPARTING
     rig.supervisor.close()
     rig.lifeline.ready()
+    rig.lifeline.departing()
 
 
 async def test_an_orphan_stops_and_tidies(rig: Rig) -> None:

@@ -10,8 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.server import eventually
+from tidings.crew import backoff
 from tidings.crew.listeners import bind
 from tidings.crew.supervisor import Supervisor
 
@@ -35,6 +37,7 @@ if (folder / f"fail{number}").exists():
 sock = socket.socket(fileno=lifeline)
 if not (folder / f"slow{number}").exists():
     sock.sendall(b"ready\\n")
+signal.signal(signal.SIGUSR1, lambda *_: sock.sendall(b"departing\\n"))
 for line in sock.makefile():
     say(line.strip())
     if line.strip() in ("leave", "hurry") and not stubborn:
@@ -214,6 +217,44 @@ async def test_a_restart_replaces_one_after_the_other(rig: Rig) -> None:
     assert rig.said(0) == [*alone, "leave", *alone]
     assert rig.said(1)[:5] == ["start", "listen 1", "listen 0", "rest 0", "leave"]
     assert not set(before) & {rig.pid(number) for number in range(2)}
+
+
+async def test_one_that_departs_is_replaced_at_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an order that came to it alone: others take its clients; it is no crash, and there is no waiting."""
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 60.0)
+    await rig.start()
+    before = [rig.pid(number) for number in range(2)]
+    with capture_logs() as logged:
+        os.kill(before[0], signal.SIGUSR1)
+        await eventually(lambda: rig.said(1)[-1] == "rest 0")
+    assert rig.said(1) == ["start", "listen 1", "listen 0", "rest 0"]
+    assert rig.said(0)[:6] == ["start", "listen 0", "listen 1", "rest 1", "leave", "start"]
+    assert rig.pid(0) != before[0]
+    assert rig.pid(1) == before[1]
+    assert [line["event"] for line in logged] == ["worker departs", "worker ready"]
+    assert {line["log_level"] for line in logged} == {"info"}
+
+
+async def test_the_last_one_that_departs(rig: Rig) -> None:
+    """Tells new clients so itself, for as long as there is nobody else."""
+    await rig.start()
+    rig.set("slow1")
+    os.kill(rig.pid(1), signal.SIGKILL)
+    await eventually(lambda: rig.said(1).count("start") == 2)
+    os.kill(rig.pid(0), signal.SIGUSR1)
+    await eventually(lambda: rig.said(0).count("start") == 2)
+    assert "stop" in rig.said(0)
+    assert "leave" not in rig.said(0)
+
+
+async def test_one_that_departs_and_does_not_end(rig: Rig) -> None:
+    """Contract 9: "exit 0 within 30 s", or else it is killed; its successor starts all the same."""
+    rig.set("stubborn")
+    await rig.start()
+    (rig.folder / "stubborn").unlink()
+    os.kill(rig.pid(0), signal.SIGUSR1)
+    await eventually(lambda: rig.said(0).count("start") == 2)
+    assert rig.said(1).count("start") == 1
 
 
 async def test_one_restart_at_a_time(rig: Rig) -> None:

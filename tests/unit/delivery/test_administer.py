@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.support import tables
 from tests.support.store_rig import START, a_tenant, a_user, after
 from tidings.delivery import administer
 from tidings.delivery.administer import Administration, OutOfSight
@@ -15,7 +16,7 @@ from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.ids import new_id
 from tidings.domain.order import Order, OrderKind
 from tidings.domain.people import Principal, Role, Tenant, TenantId, TenantStatus, User, UserId
-from tidings.store import audit, migrate, revocations, tenants, users
+from tidings.store import audit, revocations, tenants, users
 from tidings.store.database import Database
 
 
@@ -58,7 +59,7 @@ class House:
 
 @pytest.fixture
 async def house(sqlite_url: str) -> AsyncIterator[House]:
-    await migrate.upgrade(sqlite_url)
+    await tables.lay(sqlite_url)
     acme, other = a_tenant("acme"), a_tenant("other")
     people = {
         "ann": a_user(acme, "ann"),
@@ -263,6 +264,17 @@ async def test_disconnected_every_time(house: House) -> None:
     for _ in range(2):
         await house.verbs.disconnect(house.as_("amy"), house.people["ann"].id)
     assert house.given.kinds() == [OrderKind.DISCONNECT] * 2
+
+
+async def test_nodes_are_drained_by_super_admins(house: House) -> None:
+    """ "tenants, nodes and metrics are the SUPER_ADMIN's"; each one is ordered, and told of at once."""
+    for name in ("ann", "amy"):
+        await refused(ErrorCode.FORBIDDEN, house.verbs.drain_node(house.as_(name), "node-1"))
+    assert house.given.orders == []
+    for _ in range(2):
+        await house.verbs.drain_node(house.as_("sue"), "node-1")
+    assert house.given.orders == [Order(OrderKind.DRAIN, node_id="node-1")] * 2
+    assert house.given.told == 2
 
 
 async def test_a_token_is_revoked_within_sight(house: House) -> None:

@@ -10,7 +10,7 @@ from tests.support.sessions import Sessions
 from tests.support.store_rig import migrated, settle
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.authenticate import Authenticator, claims_of
-from tidings.delivery.enforcement import Enforcement
+from tidings.delivery.enforcement import Enforcement, Unattended
 from tidings.delivery.revocations import Revocations
 from tidings.domain.audit import Peer, SecurityEvent
 from tidings.domain.clock import milliseconds
@@ -170,6 +170,17 @@ async def test_drain(house: House) -> None:
     assert house.drained == 0
     await house.order(Order(OrderKind.DRAIN, node_id=NODE), Order(OrderKind.DRAIN, node_id="node-2"))
     assert house.drained == 1
+
+
+async def test_drain_where_nobody_is_served() -> None:
+    """A process that runs jobs and nothing else drains when it is named; nothing else concerns it."""
+    drained: list[str] = []
+    orders = Unattended(NODE, lambda: drained.append(NODE))
+    await orders.carry_out([Order(OrderKind.DRAIN, node_id="node-2"), Order(OrderKind.TOKENS)])
+    await orders.review()
+    assert drained == []
+    await orders.carry_out([Order(OrderKind.TOKENS), Order(OrderKind.DRAIN, node_id=NODE)])
+    assert drained == [NODE]
 
 
 async def test_review(house: House) -> None:

@@ -106,7 +106,14 @@ def test_an_admin_acts_on_the_own_tenant(action: Action) -> None:
 
 
 @pytest.mark.parametrize(
-    "action", [Action.MANAGE_SUPER_ADMIN, Action.MANAGE_TENANT, Action.READ_NODES, Action.READ_METRICS]
+    "action",
+    [
+        Action.MANAGE_SUPER_ADMIN,
+        Action.MANAGE_TENANT,
+        Action.READ_NODES,
+        Action.MANAGE_NODE,
+        Action.READ_METRICS,
+    ],
 )
 def test_some_things_are_the_super_admins(action: Action) -> None:
     """An ADMIN "can't make or touch a SUPER_ADMIN; tenants, nodes and metrics are the SUPER_ADMIN's"."""

@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import os
+import signal
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 
 import pytest
 from starlette.applications import Starlette
 
+from tests.support.server import eventually
 from tidings.hub.wheel import Wheel
-from tidings.transports.server import Berth, Server, configure
+from tidings.transports.last_resort import LastResort
+from tidings.transports.server import STOP_SECONDS, Berth, Server, by_signals, configure
 from tidings.transports.site import Limits
 
 LIMITS = Limits(connections=100, header_bytes=4096, body_bytes=1024, head_seconds=10, body_seconds=10)
@@ -27,6 +31,7 @@ class Rig:
     def __init__(self, listeners: list[socket.socket]) -> None:
         self.ready = asyncio.Event()
         self.draining = asyncio.Event()
+        self.departing = 0
         self.listeners = listeners
         config = configure(
             Starlette(),
@@ -36,7 +41,7 @@ class Rig:
             wheel=Wheel(time.monotonic(), resolution=0.05),
             mounts={},
         )
-        berth = Berth(listeners, 0, lambda _: contextlib.nullcontext())
+        berth = Berth(listeners, 0, lambda _: contextlib.nullcontext(), self._departing)
         self.server = Server(config, self._drain, lambda _: self.ready.set(), berth=berth)
 
     async def served(self, number: int) -> bool:
@@ -56,9 +61,32 @@ class Rig:
         writer.close()
         return True
 
+    def _departing(self) -> None:
+        self.departing += 1
+
     async def _drain(self, hurry: asyncio.Event) -> None:
         self.draining.set()
         await hurry.wait()
+
+
+class Resort(LastResort):
+    """Ends nothing, but notes within how many seconds it should."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[float] = []
+
+    def within(self, seconds: float) -> None:
+        self.asked.append(seconds)
+
+
+@pytest.fixture
+def handlers() -> Iterator[None]:
+    """What is made of signals ends with the test."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -108,3 +136,38 @@ async def test_a_stop_goes_on_answering(rig: Rig) -> None:
     rig.server.stop()
     await rig.draining.wait()
     assert await rig.served(0)
+    assert rig.departing == 0
+
+
+async def test_who_steers_it_learns_that_it_has_to_go(rig: Rig) -> None:
+    """And says how: until then it serves, so that no client is refused whom another worker could take."""
+    rig.server.depart()
+    assert rig.departing == 1
+    assert await rig.served(0)
+    assert not rig.draining.is_set()
+    rig.server.leave()
+    await rig.draining.wait()
+    assert await rig.left(0)
+
+
+async def test_a_signal_that_follows_an_order(rig: Rig, handlers: None) -> None:
+    """Is the first one: whoever has a node drained, and then stops it, wants nobody hurried. The second one does."""
+    resort = Resort()
+    async with by_signals(rig.server, resort):
+        rig.server.stop()
+        await rig.draining.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: resort.asked == [STOP_SECONDS])
+        assert not rig.server.force_exit
+        os.kill(os.getpid(), signal.SIGTERM)
+        await eventually(lambda: len(resort.asked) == 2)
+        assert rig.server.force_exit
+
+
+async def test_an_order_ends_it_in_time(rig: Rig) -> None:
+    """Contract 9: "exit 0 within 30 s", as after a signal."""
+    resort = Resort()
+    alone = Server(rig.server.config, rig.server._drain, lambda _: None, last_resort=resort)
+    alone.depart()
+    assert resort.asked == [STOP_SECONDS]
+    assert STOP_SECONDS < 30
