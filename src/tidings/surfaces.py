@@ -19,7 +19,7 @@ from tidings.crew.metrics import summed
 from tidings.delivery.administer import Administration
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.inbox import Inbox
-from tidings.delivery.once import once
+from tidings.delivery.once import at_a_stroke, once
 from tidings.delivery.orders import Orders
 from tidings.delivery.recovery import Recovery
 from tidings.delivery.relay import Relay
@@ -175,6 +175,7 @@ class Surfaces:
             external=ground.external,
             files=ground.files,
             once=partial(once, ground.database),
+            at_a_stroke=partial(at_a_stroke, ground.database),
             limiter=ground.identity.rest_limiter,
             report_limiter=ground.identity.report_limiter,
             origins=ground.identity.origins,

@@ -3,14 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import asyncpg
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import func, literal, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.processes import free_port
-from tests.support.store_rig import a_tenant, migrated
+from tests.support.store_rig import a_job, a_tenant, migrated, settle
 from tidings.domain.errors import ErrorCode, TidingsError
-from tidings.store import tenants
+from tidings.store import jobs, tenants
 from tidings.store.database import Database
 from tidings.store.tables import counters
 
@@ -47,15 +48,17 @@ async def test_rolled_back(db: Database) -> None:
 
 async def test_stroke(db: Database) -> None:
     """A stroke is kept as soon as its block ends, and one whose statement fails has written nothing."""
-    tenant = a_tenant()
-    async with db.stroke() as tx:
-        await tenants.insert(tx, tenant)
+    _, (user,) = await settle(db)
+    first, second = a_job(user), a_job(user)
+    async with db.stroke() as stroke:
+        await jobs.insert(stroke, [first])
     with pytest.raises(TidingsError) as caught:
-        async with db.stroke() as tx:
-            await tenants.insert(tx, tenant)
+        async with db.stroke() as stroke:
+            await jobs.insert(stroke, [second, first])
     assert caught.value.code is ErrorCode.CONFLICT
     async with db.read() as tx:
-        assert await tenants.get(tx, tenant.id) == tenant
+        assert await jobs.get_any(tx, first.job.id) == first
+        assert await jobs.get_any(tx, second.job.id) is None
 
 
 async def test_nothing_done(db: Database) -> None:
@@ -169,6 +172,10 @@ async def test_no_such_database(postgres_url: str) -> None:
 async def end_backend(db: Database, tx: AsyncConnection) -> None:
     """Let the server drop the connection that ``tx`` is on, and wait until it has."""
     backend = await tx.scalar(text("SELECT pg_backend_pid()"))
+    await end(db, backend)
+
+
+async def end(db: Database, backend: int) -> None:
     async with db.read() as other:
         await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
 
@@ -196,6 +203,53 @@ async def test_lost_before_the_commit(postgres_url: str) -> None:
         with pytest.raises(TidingsError, check=is_unavailable):
             async with db.write() as tx:
                 await end_backend(db, tx)
+
+
+async def test_a_stroke_that_is_lost(postgres_url: str) -> None:
+    """It is told as one that did not happen, and the next one has a connection that works."""
+    async with migrated(postgres_url) as db:
+
+        async def strike_while_it_ends() -> None:
+            async with db.stroke() as stroke:
+                [row] = await stroke.execute(select(func.pg_backend_pid().label("pid")))
+                await end(db, row.pid)
+                await stroke.execute(text("SELECT 1"))
+
+        with pytest.raises(TidingsError, check=is_unavailable):
+            await strike_while_it_ends()
+        await strike(db)
+
+
+async def test_a_stroke_that_makes_no_sense(postgres_url: str) -> None:
+    """That is a fault of ours, not of the database."""
+    async with migrated(postgres_url) as db:
+        with pytest.raises(asyncpg.UndefinedTableError):
+            async with db.stroke() as stroke:
+                await stroke.execute(text("SELECT 1 FROM nothing"))
+        await strike(db)
+
+
+async def test_a_cancelled_stroke(postgres_url: str) -> None:
+    """It ends as cancelled, and leaves its connection to nobody half-way."""
+    async with migrated(postgres_url) as db:
+
+        async def strike_for_ever() -> None:
+            while True:
+                await strike(db)
+
+        for _ in range(20):
+            task = asyncio.create_task(strike_for_ever())
+            await asyncio.sleep(0.002)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await strike(db)
+
+
+async def strike(db: Database) -> None:
+    async with db.stroke() as stroke:
+        [row] = await stroke.execute(select(literal(7).label("seven")))
+        assert row.seven == 7
 
 
 async def test_a_cancelled_call_stays_cancelled(database_url: str) -> None:

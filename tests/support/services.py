@@ -31,7 +31,7 @@ from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.authenticate import Authenticator
 from tidings.delivery.inbox import Inbox
-from tidings.delivery.once import once
+from tidings.delivery.once import at_a_stroke, once
 from tidings.delivery.orders import Enforce, Orders
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
@@ -182,6 +182,7 @@ def _services(
         external=External(database, relay),
         files=files,
         once=partial(once, database),
+        at_a_stroke=partial(at_a_stroke, database),
         limiter=SlidingWindow(600, 60),
         report_limiter=SlidingWindow(600, 60),
         origins=origins,

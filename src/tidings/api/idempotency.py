@@ -1,14 +1,17 @@
 """``Idempotency-Key``: a creating POST that is repeated with the same key is answered as the first time."""
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from starlette.requests import Request
 
-from tidings.api.services import Services
-from tidings.delivery.once import KEY_MAX, Act, Asked
+from tidings.delivery.once import KEY_MAX, Asked
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
 from tidings.domain.people import Principal
 from tidings.identity.peer import values
+
+Act = TypeVar("Act")
 
 HEADER = "Idempotency-Key"
 
@@ -16,18 +19,22 @@ _KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_MAX}}}")
 
 
 async def create_once(
-    services: Services, principal: Principal, request: Request, body: bytes, act: Act, *, stroke: bool = False
+    once: Callable[[Asked, Act], Awaitable[tuple[int, bytes]]],
+    principal: Principal,
+    request: Request,
+    body: bytes,
+    act: Act,
 ) -> tuple[int, bytes]:
     """Run ``act`` unless this user has sent this key to this route before; the status and body to answer.
 
-    ``stroke``: ``act`` writes with one statement (``Asked``).
+    ``once`` is that of the services which takes such an ``act``.
 
     Raises:
         TidingsError: VALIDATION_FAILED for a key that is none, CONFLICT for a used one with another body, and
             what ``act`` raises.
     """
     route = f"{request.method} {request.scope['route'].path}"
-    return await services.once(Asked(principal, route, key_of(request), body, stroke), act)
+    return await once(Asked(principal, route, key_of(request), body), act)
 
 
 def key_of(request: Request) -> str | None:

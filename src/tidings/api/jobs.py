@@ -13,8 +13,9 @@ from tidings.api.forms import ListJobs
 from tidings.api.idempotency import create_once
 from tidings.api.operation import Served
 from tidings.api.principal import admit
-from tidings.api.services import Services, Transaction
+from tidings.api.services import Services
 from tidings.delivery.forms import CreateJob
+from tidings.delivery.once import Statements
 from tidings.domain import strictjson
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
 from tidings.domain.job import EXTERNAL, Job
@@ -42,14 +43,14 @@ class Jobs:
         principal = await admit(self._services, request)
         form, raw = await read_form(self._services, request, CreateJob)
 
-        async def act(tx: Transaction) -> tuple[int, bytes]:
+        async def act(tx: Statements) -> tuple[int, bytes]:
             return 202, strictjson.dumps(await self._submit(tx, principal, form))
 
-        status, body = await create_once(self._services, principal, request, raw, act, stroke=True)
+        status, body = await create_once(self._services.at_a_stroke, principal, request, raw, act)
         self._services.jobs.committed()
         return created(status, body, "/jobs")
 
-    async def _submit(self, tx: Transaction, principal: Principal, form: CreateJob) -> dict[str, Any]:
+    async def _submit(self, tx: Statements, principal: Principal, form: CreateJob) -> dict[str, Any]:
         """What is answered: the job, and if it runs elsewhere the token to report on it with."""
         if form.kind != EXTERNAL:
             job = await self._services.jobs.submit(

@@ -47,7 +47,7 @@ class Notifications:
             notification = await create(tx, principal, form)
             return 201, strictjson.dumps(notification.to_json())
 
-        status, body = await create_once(self._services, principal, request, raw, act)
+        status, body = await create_once(self._services.once, principal, request, raw, act)
         self._services.relay.kick()
         return created(status, body, "/notifications")
 

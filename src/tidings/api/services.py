@@ -12,7 +12,7 @@ from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.forms import ReportJob
 from tidings.delivery.inbox import Inbox
-from tidings.delivery.once import Act, Asked
+from tidings.delivery.once import Act, Asked, Statements, Stroke
 from tidings.delivery.relay import Relay
 from tidings.domain.job import Job, JobPriority, JobStatus
 from tidings.domain.node import NodeState
@@ -22,7 +22,7 @@ from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
 
 Transaction = AsyncConnection
-"""An open write transaction: passed on from ``once`` to who writes, and never used here."""
+"""An open write transaction: passed on from ``once`` to who writes, as ``Statements`` are, and never used here."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -42,7 +42,7 @@ class Jobs(Protocol):
 
     async def submit(
         self,
-        tx: Transaction,
+        tx: Statements,
         principal: Principal,
         *,
         kind: str,
@@ -80,7 +80,7 @@ class External(Protocol):
     """What is asked of jobs that run in somebody else's queue, beyond what is asked of all."""
 
     async def submit(
-        self, tx: Transaction, principal: Principal, *, payload: dict[str, Any], priority: JobPriority
+        self, tx: Statements, principal: Principal, *, payload: dict[str, Any], priority: JobPriority
     ) -> tuple[Job, str]:
         """Accept a job; its reporter's token comes with it, once. Raises VALIDATION_FAILED."""
 
@@ -103,6 +103,9 @@ class Files(Protocol):
 
 Once = Callable[[Asked, Act], Awaitable[tuple[int, bytes]]]
 """``delivery.once.once`` on the process's database."""
+
+AtAStroke = Callable[[Asked, Stroke], Awaitable[tuple[int, bytes]]]
+"""``delivery.once.at_a_stroke``, the same."""
 
 Check = Callable[[], Awaitable[bool]]
 """Whether one thing that serving depends on works now."""
@@ -134,6 +137,7 @@ class Services:
     external: External
     files: Files
     once: Once
+    at_a_stroke: AtAStroke
     limiter: Limiter
     report_limiter: Limiter
     origins: Origins

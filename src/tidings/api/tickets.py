@@ -49,7 +49,7 @@ class Tickets:
         async def act(_: Transaction) -> tuple[int, bytes]:
             return 201, strictjson.dumps(made)
 
-        status, body = await create_once(self._services, principal, request, raw, act)
+        status, body = await create_once(self._services.once, principal, request, raw, act)
         return Response(body, status, media_type="application/json")
 
     async def _check(self, principal: Principal, path: str) -> None:

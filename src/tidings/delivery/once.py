@@ -13,27 +13,26 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal
-from tidings.store import idempotency
+from tidings.store import idempotency, stroke
 from tidings.store.database import Database
 
 KEEP = timedelta(hours=24)
 KEY_MAX = 255
 
+Statements = stroke.Statements
 Act = Callable[[AsyncConnection], Awaitable[tuple[int, bytes]]]
+Stroke = Callable[[Statements], Awaitable[tuple[int, bytes]]]
+"""What writes with one statement (``Database.stroke``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who asked for what: ``key`` is the header's value or None, ``body`` the request's body as it came.
-
-    ``stroke``: it is done with one writing statement (``Database.stroke``).
-    """
+    """Who asked for what: ``key`` is the header's value or None, ``body`` the request's body as it came."""
 
     principal: Principal
     route: str
     key: str | None
     body: bytes
-    stroke: bool = False
 
 
 async def once(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
@@ -44,10 +43,22 @@ async def once(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
             remembered.
     """
     if asked.key is None:
-        async with database.stroke() if asked.stroke else database.write() as tx:
+        async with database.write() as tx:
             return await act(tx)
+    return await _with_key(database, asked, asked.key, act)
+
+
+async def at_a_stroke(database: Database, asked: Asked, act: Stroke) -> tuple[int, bytes]:
+    """As ``once``, for what writes with one statement: without a key that is all that is sent to the database."""
+    if asked.key is None:
+        async with database.stroke() as tx:
+            return await act(tx)
+    return await _with_key(database, asked, asked.key, act)
+
+
+async def _with_key(database: Database, asked: Asked, key: str, act: Act) -> tuple[int, bytes]:
     digest = hashlib.sha256(asked.body).hexdigest()
-    scope = idempotency.Scope(asked.principal.tenant_id, asked.principal.user_id, asked.route, asked.key)
+    scope = idempotency.Scope(asked.principal.tenant_id, asked.principal.user_id, asked.route, key)
     while True:
         try:
             return await _once(database, scope, digest, act)

@@ -50,10 +50,14 @@ class Relay:
         self._done = 0
         self._turned = asyncio.Condition()
 
-    def kick(self) -> None:
-        """Something was committed: publish it at once."""
+    def kick(self, within: float = 0.0) -> None:
+        """Something was committed: publish it at once, or in so many seconds, with what else there is by then."""
         self._rows_wait = True
-        self._ask()
+        if within > 0:
+            self._asked += 1
+            asyncio.get_running_loop().call_later(within, self._wanted.set)
+        else:
+            self._ask()
 
     def progress(self, channel: Channel, event: Event) -> None:
         """Publish progress soon, after every stored state that was kicked before it."""

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings import metrics
 from tidings.delivery.forms import Form, ReportJob, ReportType, Text, field_errors
@@ -30,6 +29,7 @@ from tidings.store import jobs, users
 from tidings.store import kinds as kind_rows
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
+from tidings.store.stroke import Statements
 
 TOKEN_PREFIX = "reporter_"  # noqa: S105 - by which people and scanners know a leaked one
 _TOKEN_BYTES = 32
@@ -75,7 +75,7 @@ class External:
             await kind_rows.register(tx, {EXTERNAL: schema}, self._clock())
 
     async def submit(
-        self, tx: AsyncConnection, principal: Principal, *, payload: dict[str, Any], priority: JobPriority
+        self, tx: Statements, principal: Principal, *, payload: dict[str, Any], priority: JobPriority
     ) -> tuple[Job, str]:
         """Store a job and its ``queued`` event in the caller's transaction; the job and its reporter's token.
 

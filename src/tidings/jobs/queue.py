@@ -27,6 +27,7 @@ from tidings.store import jobs as job_rows
 from tidings.store import kinds as kind_rows
 from tidings.store.job_rows import StoredJob
 from tidings.store.lease import Lease
+from tidings.store.stroke import Statements
 
 BACKOFF_BASE = 1.0
 BACKOFF_CAP = 30.0
@@ -90,7 +91,7 @@ def events_of(told: Iterable[Told], now: datetime) -> list[tuple[Channel, Event]
     return [(job.channel, as_event(event_of(job, kind, now, message))) for job, kind, message in told]
 
 
-async def accept(tx: AsyncConnection, stored: Sequence[StoredJob], now: datetime) -> None:
+async def accept(tx: Statements, stored: Sequence[StoredJob], now: datetime) -> None:
     """Store jobs that were made now and are queued. On PostgreSQL this is one statement, event and all.
 
     Raises:
@@ -102,7 +103,7 @@ async def accept(tx: AsyncConnection, stored: Sequence[StoredJob], now: datetime
 
 
 async def claim(
-    tx: AsyncConnection,
+    tx: Statements,
     worker: str,
     room: Mapping[str, int],
     free: int,

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from tidings.domain import strictjson
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.job import EXTERNAL
 from tidings.jobs.kinds import ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS, Registry
-from tidings.jobs.payloads import faults
 from tidings.store import kinds as kind_rows
+from tidings.store.stroke import Statements
 
 FRESH_SECONDS = 5.0
 """How long a schema is used before the database is asked again; for a kind that is not there it is asked at once."""
@@ -44,7 +42,7 @@ class Register:
         self._elsewhere: dict[str, _Elsewhere] = {}
         self._fresh_until = -math.inf
 
-    async def attempts(self, tx: AsyncConnection, name: str) -> int:
+    async def attempts(self, tx: Statements, name: str) -> int:
         """How often a job of that kind is tried.
 
         Raises:
@@ -53,7 +51,7 @@ class Register:
         kind = self._registry.get(name)
         return kind.attempts if kind is not None else (await self._find(tx, name)).attempts
 
-    async def check(self, tx: AsyncConnection, name: str, payload: dict[str, Any]) -> None:
+    async def check(self, tx: Statements, name: str, payload: dict[str, Any]) -> None:
         """Let payloads pass that the kind takes.
 
         Raises:
@@ -66,6 +64,9 @@ class Register:
             kind.parse(payload)
             return
         schema = (await self._find(tx, name)).schema
+        # Where all kinds are one's own, JSON Schema is not needed, and it takes long to import.
+        from tidings.jobs.payloads import faults
+
         if len(strictjson.dumps(payload)) <= _AT_ONCE_BYTES:
             found = faults(schema, payload)
         else:
@@ -73,7 +74,7 @@ class Register:
         if found:
             raise TidingsError(ErrorCode.VALIDATION_FAILED, fields=found)
 
-    async def _find(self, tx: AsyncConnection, name: str) -> _Elsewhere:
+    async def _find(self, tx: Statements, name: str) -> _Elsewhere:
         if name not in self._elsewhere or self._time() >= self._fresh_until:
             self._elsewhere = {
                 kind: _Elsewhere(int(schema.get(ATTEMPTS_KEYWORD, DEFAULT_ATTEMPTS)), json.dumps(schema))

@@ -25,6 +25,12 @@ from tidings.store import jobs
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 from tidings.store.paging import Page
+from tidings.store.stroke import Statements
+
+NEWS_SECONDS = 0.01
+"""How long the news that a job is queued may wait for the news that it has begun: to tell of both at once takes no
+longer, and until then nothing is in the way of the start.
+"""
 
 
 class Jobs:
@@ -62,7 +68,7 @@ class Jobs:
 
     async def submit(
         self,
-        tx: AsyncConnection,
+        tx: Statements,
         principal: Principal,
         *,
         kind: str,
@@ -86,9 +92,9 @@ class Jobs:
         return job
 
     def committed(self) -> None:
-        """What was submitted is committed: have it told of, and begun, at once."""
-        self._wake()  # first: the job's start is what its user waits for
-        self._relay.kick()
+        """What was submitted is committed: have it begun at once, and told of."""
+        self._wake()
+        self._relay.kick(NEWS_SECONDS)
 
     async def get(self, principal: Principal, job_id: str) -> Job:
         """The user's own job.

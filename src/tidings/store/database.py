@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.store.engine import connected, driver_url, reading_engine, writing_engine
+from tidings.store.stroke import Shelf, Statements, Stroke
 
 SQLITE_LEAST: Final = (3, 40)
 
@@ -33,6 +34,7 @@ class Database:
         self._sqlite = address.get_backend_name() == "sqlite"
         self._writer = writing_engine(address, pool_size)
         self._reader = reading_engine(self._writer, pool_size)
+        self._strokes = Shelf()
         self._sole: set[str] = set()
 
     @property
@@ -97,17 +99,23 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def stroke(self) -> AsyncIterator[AsyncConnection]:
-        """As ``write``, for what PostgreSQL does with one writing statement: it is committed with it.
+    async def stroke(self) -> AsyncIterator[Statements]:
+        """As ``write``, for one writing statement: on PostgreSQL it commits itself, and goes straight to the driver.
 
-        That spares two trips to the database, which is most of what so small a transaction takes. SQLite,
-        where some of the same writing takes more statements, has a transaction as ever.
+        That spares two trips to the database and the longest way in Python, which is most of what so small a
+        transaction takes. SQLite, where some of the same writing takes more statements, has a transaction as ever.
 
         Raises:
             TidingsError: as ``write``.
         """
-        async with self.write() if self._sqlite else self.read() as tx:
-            yield tx
+        if self._sqlite:
+            async with self.write() as tx:
+                yield tx
+        else:
+            async with connected(self._writer) as connection:
+                driver = (await connection.get_raw_connection()).driver_connection
+                assert driver is not None, "it was lent by the pool a moment ago"
+                yield Stroke(connection, driver, self._strokes)
 
     @asynccontextmanager
     async def sole(self, name: str) -> AsyncIterator[bool]:

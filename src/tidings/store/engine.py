@@ -177,16 +177,19 @@ def _begin(connection: Connection) -> None:
 
 
 def _told(context: ExceptionContext) -> BaseException | None:
-    """The error in our words, or None to leave it as it is: a fault of ours."""
-    error = context.original_exception
+    return told(context.original_exception, lost=context.is_disconnect)
+
+
+def told(error: BaseException, *, lost: bool) -> TidingsError | None:
+    """A driver's error in our words, or None to leave it as it is: a fault of ours. ``lost``: so is the connection."""
     if not isinstance(error, Exception):
-        # SQLAlchemy takes a cancelled call for a lost connection. To its task it has to remain what it is.
+        # A cancelled call may be taken for a lost connection. To its task it has to remain what it is.
         return None
     code = getattr(error, "sqlite_errorcode", None)
     state = getattr(error, "sqlstate", None) or ""
     if code in _SQLITE_NOT_UNIQUE or state == _POSTGRES_NOT_UNIQUE:
         return TidingsError(ErrorCode.CONFLICT, detail=str(error))
-    lost = code is not None and code & 0xFF in _SQLITE_LOST
-    if lost or context.is_disconnect or state.startswith(_POSTGRES_LOST) or isinstance(error, OSError):
+    lost |= code is not None and code & 0xFF in _SQLITE_LOST
+    if lost or state.startswith(_POSTGRES_LOST) or isinstance(error, OSError):
         return _unavailable(error)
     return None

@@ -34,6 +34,7 @@ from tidings.store import outbox
 from tidings.store.columns import Moment, milliseconds_of
 from tidings.store.job_rows import OPEN, StoredJob, batch_of, locked, stored_of
 from tidings.store.paging import Page, first_id_at, page_of, read_cursor
+from tidings.store.stroke import Statements
 from tidings.store.tables import jobs
 from tidings.store.tenancy import crosses_tenants
 
@@ -73,7 +74,7 @@ class Report:
 
 
 async def insert(
-    tx: AsyncConnection, stored: Sequence[StoredJob], told: Sequence[tuple[Channel, Event]] = ()
+    tx: Statements, stored: Sequence[StoredJob], told: Sequence[tuple[Channel, Event]] = ()
 ) -> None:
     """Add jobs, and to the outbox what is told of them. On PostgreSQL this is one statement.
 

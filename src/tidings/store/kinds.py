@@ -5,14 +5,17 @@ A job's kind is a foreign key into it, so a job that nobody could ever run canno
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.store.dialect import insert_into
+from tidings.store.stroke import Statements
 from tidings.store.tables import kinds
 from tidings.store.tenancy import crosses_tenants
+
+_SCHEMAS: Final = select(kinds.c.kind, kinds.c.schema)
 
 
 @crosses_tenants("kinds are the installation's, the same for every tenant")
@@ -30,6 +33,6 @@ async def register(tx: AsyncConnection, schemas: Mapping[str, dict[str, Any]], a
 
 
 @crosses_tenants("kinds are the installation's, the same for every tenant")
-async def schemas(tx: AsyncConnection) -> dict[str, dict[str, Any]]:
+async def schemas(tx: Statements) -> dict[str, dict[str, Any]]:
     """Every kind that was ever registered, with its payload's JSON Schema."""
-    return {row.kind: row.schema for row in await tx.execute(select(kinds.c.kind, kinds.c.schema))}
+    return {row.kind: row.schema for row in await tx.execute(_SCHEMAS)}

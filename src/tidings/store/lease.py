@@ -33,6 +33,7 @@ from tidings.domain.strictjson import dumps
 from tidings.store import beginnings
 from tidings.store.columns import Moment
 from tidings.store.job_rows import StoredJob, locked, stored_of
+from tidings.store.stroke import Statements
 from tidings.store.tables import jobs
 from tidings.store.tenancy import crosses_tenants
 from tidings.store.turn import depth, next_in_turn
@@ -170,7 +171,7 @@ class Progress:
 
 @crosses_tenants("whose turn it is among the tenants is what is being asked")
 async def claim(
-    tx: AsyncConnection,
+    tx: Statements,
     worker: str,
     kinds: Collection[str],
     limit: int,

@@ -20,6 +20,7 @@ from tidings.domain.event import Event, EventClass
 from tidings.domain.ids import new_id
 from tidings.domain.people import TenantId
 from tidings.store.columns import Moment
+from tidings.store.stroke import Statements
 from tidings.store.tables import outbox
 from tidings.store.tenancy import crosses_tenants
 
@@ -82,7 +83,7 @@ class Lag:
     since: datetime | None
 
 
-async def append(tx: AsyncConnection, events: Iterable[tuple[Channel, Event]], at: datetime) -> None:
+async def append(tx: Statements, events: Iterable[tuple[Channel, Event]], at: datetime) -> None:
     """Put events at the end of the line, in the order given; each channel names its tenant."""
     given = list(events)
     if given:

@@ -1,0 +1,119 @@
+"""A transaction that is one statement, straight to PostgreSQL's driver.
+
+SQLAlchemy composes the statement, once, and lends the connection; to have it run too is most of what so small a
+transaction takes in Python. It knows no table, and nothing of SQLite.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, Self
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy import ClauseElement, Dialect, TypeDecorator
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+from tidings.domain.errors import ErrorCode
+from tidings.store.engine import told
+
+Convert = Callable[[Any], Any]
+
+
+class Statements(Protocol):
+    """Takes statements: a stroke, or a transaction of SQLAlchemy's."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    async def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None, /) -> Iterable[Any]:
+        """The rows, which have their values as attributes, and in the order of the columns."""
+
+
+class Prepared(NamedTuple):
+    """A statement as the driver takes it: its parameters in order, those that it brings itself, and its columns."""
+
+    sql: str
+    binds: Sequence[tuple[str, Convert | None]]
+    own: Mapping[str, Any]
+    columns: Sequence[Convert | None]
+    row: Callable[[Iterable[Any]], Any]
+
+    @classmethod
+    def of(cls, statement: ClauseElement, dialect: Dialect) -> Self:
+        compiled = statement.compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        assert not compiled.post_compile_params, "the text must be the same for all parameters"
+        columns = list(getattr(statement, "selected_columns", ()))
+        row = namedtuple("Row", [column.name for column in columns])  # type: ignore[misc]  # noqa: PYI024  what columns there are is told at run time
+        return cls(
+            compiled.string,
+            [(name, _given(compiled.binds[name].type, dialect)) for name in compiled.positiontup or ()],
+            compiled.params,
+            [_taken(column.type, dialect) for column in columns],
+            row._make,
+        )
+
+    def values(self, given: Mapping[str, Any]) -> list[Any]:
+        all_of_them = {**self.own, **given}
+        return [
+            all_of_them[name] if convert is None else convert(all_of_them[name])
+            for name, convert in self.binds
+        ]
+
+    def row_of(self, record: Iterable[Any]) -> Any:
+        return self.row(
+            value if convert is None else convert(value)
+            for value, convert in zip(record, self.columns, strict=True)
+        )
+
+
+Shelf = WeakKeyDictionary[ClauseElement, Prepared]
+"""Statements that were prepared, for as long as they live."""
+
+
+class Stroke:
+    """Each statement commits itself; ``connection`` is in no transaction, and ``driver`` is its own."""
+
+    def __init__(
+        self, connection: AsyncConnection, driver: "asyncpg.Connection[asyncpg.Record]", shelf: Shelf
+    ) -> None:
+        self._connection = connection
+        self._driver = driver
+        self._shelf = shelf
+
+    @property
+    def dialect(self) -> Dialect:
+        return self._connection.dialect
+
+    async def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None, /) -> list[Any]:
+        """Run it, and commit it.
+
+        Raises:
+            TidingsError: UNAVAILABLE; CONFLICT for what has to be unique.
+        """
+        prepared = self._shelf.get(statement)
+        if prepared is None:
+            prepared = self._shelf[statement] = Prepared.of(statement, self.dialect)
+        try:
+            records = await self._driver.fetch(prepared.sql, *prepared.values(parameters or {}))
+        except BaseException as error:
+            fault = told(error, lost=self._driver.is_closed())
+            if fault is None or fault.code is not ErrorCode.CONFLICT:
+                await self._connection.invalidate()
+            if fault is None:
+                raise
+            raise fault from error
+        return [prepared.row_of(record) for record in records]
+
+
+def _given(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """How a value is handed to the driver, if not as it is."""
+    return partial(kind.process_bind_param, dialect=dialect) if isinstance(kind, TypeDecorator) else None
+
+
+def _taken(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """What is made of the driver's value, if anything is."""
+    return partial(kind.process_result_value, dialect=dialect) if isinstance(kind, TypeDecorator) else None
