@@ -150,8 +150,12 @@ async def _run(node: Node, tenant: TenantId, count: int) -> int:
 
 
 def _finished() -> int:
-    labels = {"kind": NOOP, "status": JobStatus.SUCCEEDED.value}
-    return int(metrics.REGISTRY.get_sample_value("tidings_jobs_finished_total", labels) or 0)
+    """Of this counter alone: to collect them all takes longer than what it looks at."""
+    [counter] = metrics.jobs_finished.collect()
+    wanted = {"kind": NOOP, "status": JobStatus.SUCCEEDED.value}
+    return int(
+        sum(each.value for each in counter.samples if each.name.endswith("_total") and each.labels == wanted)
+    )
 
 
 def _waiting(owners: Sequence[User], count: int) -> list[StoredJob]:

@@ -94,12 +94,15 @@ async def settle(
     """As ``queue.settle``, but what waits is let wait; and whether by all that other jobs are to be run now."""
     await hold(tx, [one.job for one in ended])
     waits = {one.lease: one for one in ended if isinstance(one.verdict, Waits)}
-    parted, failed = (
-        await _part(tx, worker, register, waits, now) if waits else (set[Lease](), dict[Lease, Failed]())
-    )
-    rest = [
-        replace(one, verdict=failed.get(one.lease, one.verdict)) for one in ended if one.lease not in parted
-    ]
+    parted: set[Lease] = set()
+    rest = ended
+    if waits:
+        parted, failed = await _part(tx, worker, register, waits, now)
+        rest = [
+            replace(one, verdict=failed.get(one.lease, one.verdict))
+            for one in ended
+            if one.lease not in parted
+        ]
     settled = await queue.settle(tx, worker, rest, now)
     resumed = await over(tx, [job for _, job in settled if job.status.finished], now)
     return settled, bool(parted) or resumed

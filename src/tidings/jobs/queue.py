@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,7 +53,7 @@ def backoff(attempt: int, random: Callable[[], float]) -> float:
     return random() * min(BACKOFF_CAP, BACKOFF_BASE * 2.0 ** min(attempt - 1, 30))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ended:
     """An attempt that is over: the job as it last was, and what has become of it.
 
@@ -63,7 +64,7 @@ class Ended:
     verdict: Verdict
     wait: float = 0.0
 
-    @property
+    @cached_property
     def lease(self) -> Lease:
         return Lease(self.job.id, self.job.attempt)
 
