@@ -23,7 +23,7 @@ install: $(RUN_STAMP) ## Make .venv with the pinned packages and the tidings com
 
 test: $(DEV_STAMP) ## Install what the tests need and run all of them (ARGS="-k position")
 	@$(BIN)/python -m scripts.test_environment
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: $(DEV_STAMP) ## Break nodes, workers, Redis and PostgreSQL again and again, and count what arrives
 	@$(BIN)/python -m scripts.test_environment

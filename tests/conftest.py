@@ -14,6 +14,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no file of it is left for one process when the other has nothing to do."""
+    items.sort(key=lambda item: not {"spec", "system", "bench"} & set(item.path.parts))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what tests of faults have counted (``record_property("counted", ...)``), from every process of the run."""
     counted = [

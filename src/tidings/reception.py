@@ -16,7 +16,7 @@ from tidings.delivery.tickets import StoredTickets
 from tidings.domain.people import Tenant, User, UserId
 from tidings.identity.credentials import COOKIE_PLAIN, COOKIE_SECURE
 from tidings.identity.directory import Directory
-from tidings.identity.jwks import HttpFetch, JwksKeySource
+from tidings.identity.jwks import JwksKeySource
 from tidings.identity.keys import KeySource, PemKeySource, SecretKeySource
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
@@ -77,6 +77,8 @@ def key_source(settings: Settings) -> KeySource:
     if settings.jwt_algorithm is Algorithm.HS256:
         return SecretKeySource(jwt_secret(settings))
     if settings.jwks_url:
+        from tidings.identity.jwks_http import HttpFetch
+
         return JwksKeySource(HttpFetch(settings.jwks_url), settings.jwt_algorithm)
     return PemKeySource(settings.jwt_public_key, settings.jwt_algorithm)
 

@@ -6,6 +6,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, select
 
 from tests.support.store_rig import after
@@ -25,6 +26,13 @@ async def test_from_empty(database_url: str) -> None:
         async with db.read() as tx:
             assert await migrate.current(tx) == migrate.head()
             assert await migrate.is_current(tx)
+
+
+def test_head_is_alembic_s() -> None:
+    """What the files' names say is what the migrations say of one another."""
+    config = Config()
+    config.set_main_option("script_location", "tidings.store:migrations")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrate.head()]
 
 
 async def test_again(database_url: str) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.support import redis
+from tests.support import redis, tables
 from tests.support.nodes import answers
 from tests.support.proxy import proxy
 from tests.support.server import Server, eventually, serving
 from tests.support.sockets import opened, ready
 from tests.support.streams import start_job, streaming
-from tidings.store import migrate
 
 POLLING = {"EIO": "4", "transport": "polling"}
 HALF_A_HEAD = b"GET /notifications HTTP/1.1\r\nHost: x\r\n"
@@ -91,7 +90,7 @@ async def test_a_second_signal_ends_a_full_house(tmp_path: Path) -> None:
 
 async def test_gone_in_time_without_database_and_broker(tmp_path: Path, postgres_url: str) -> None:
     """ "Exit 0 within 30 s" holds when nothing answers that the server depends on."""
-    await migrate.upgrade(postgres_url)
+    await tables.lay(postgres_url)
     postgres_port = int(postgres_url.rpartition(":")[2].partition("/")[0])
     with redis.serving() as broker:
         async with proxy(postgres_port) as database, proxy(broker.port) as wire:

@@ -11,7 +11,7 @@ import httpx
 from websockets.exceptions import WebSocketException
 
 from tests.support.nodes import Nodes, nodes
-from tests.support.server import Person, Server
+from tests.support.server import Person, Server, eventually
 from tests.support.sockets import NAMESPACE, Closed, opened
 from tests.support.streams import read, start_job
 
@@ -125,11 +125,11 @@ async def test_nobody_notices_a_rolling_restart(tmp_path: Path, postgres_url: st
 async def test_another_worker_goes_on_at_once(tmp_path: Path, postgres_url: str) -> None:
     """ "Accepted work handed back": another node runs it long before the lease would have ended."""
     jobs = {"worker": True, "job_lease_seconds": 600}
-    async with nodes(tmp_path, postgres_url, count=1, drain_seconds=0, **jobs) as pair:
-        leaving = pair.each[0]
-        user = await leaving.person()
-        job = await start_job(leaving, user, steps=20, delayMs=100)
-        staying = await pair.begin(**jobs)
+    async with nodes(tmp_path, postgres_url, drain_seconds=0, **jobs) as pair:
+        user = await pair.each[0].person()
+        job = await start_job(pair.each[0], user, steps=20, delayMs=100)
+        await eventually(lambda: pair.sum("tidings_jobs_running") == 1)
+        staying, leaving = sorted(pair.each, key=lambda node: node.gauge("tidings_jobs_running"))
         leaving.child.send(signal.SIGTERM)
         assert await asyncio.to_thread(leaving.child.wait) == 0
         async with asyncio.timeout(15):

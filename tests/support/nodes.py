@@ -6,10 +6,9 @@ from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.support import redis
+from tests.support import redis, tables
 from tests.support.redis import RedisServer
 from tests.support.server import Server, eventually, serving
-from tidings.store import migrate
 
 
 class Nodes:
@@ -44,7 +43,7 @@ def answers(node: Server) -> bool:
 @asynccontextmanager
 async def nodes(folder: Path, database: str, *, count: int = 2, **settings: object) -> AsyncIterator[Nodes]:
     """Servers on an empty PostgreSQL ``database``, ready to serve."""
-    await migrate.upgrade(database)
+    await tables.lay(database)
     with ExitStack() as stack:
         made = Nodes(stack, folder, database, stack.enter_context(redis.serving()))
         for _ in range(count):

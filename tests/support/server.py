@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import jwt
 
+from tests.support import tables
 from tests.support.installed import TIDINGS
 from tests.support.processes import Child, running, wait_until
 from tidings.domain.ids import new_id
@@ -34,6 +35,12 @@ PAGE = "http://localhost:3000"
 
 _LISTENING = r'"url":"http://127\.0\.0\.1:(\d+)","event":"listening"'
 _SECONDS = 10.0
+_SETTINGS: Mapping[str, object] = {
+    "env": "test",
+    "jwt_secret": SECRET,
+    "drain_seconds": 0,
+    "job_concurrency": 2,  # as many processes are started for jobs, for one test often
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +134,14 @@ class Server:
 @contextmanager
 def serving(folder: Path, settings: Mapping[str, object] | None = None, *, port: int = 0) -> Iterator[Server]:
     """A server on the database below ``folder``; ``settings`` without their prefix, in lower case."""
-    given = {"env": "test", "var": folder, "jwt_secret": SECRET, "drain_seconds": 0, **(settings or {})}
+    given = {**_SETTINGS, "var": folder, **(settings or {})}
     env = {f"TIDINGS_{name.upper()}": str(value) for name, value in given.items()}
     paths = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    url = given.get("database_url")
+    if url is None:
+        tables.lay_file(folder / "tidings.db")
     with running([TIDINGS, "serve", "--port", str(port)], env={**paths, **env}, cwd=folder) as child:
         listening = int(child.wait_for_output(_LISTENING)[1])
-        url = given.get("database_url")
         yield Server(child, listening, folder, None if url is None else str(url))
 
 

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tests.support import tables
 from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobPriority, JobStatus
 from tidings.domain.notification import Audience, Notification, Priority
 from tidings.domain.people import Role, Tenant, TenantId, TenantStatus, User, UserId
-from tidings.store import kinds, migrate, tenants, users
+from tidings.store import kinds, tenants, users
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 
@@ -26,7 +27,7 @@ def after(seconds: float) -> datetime:
 @asynccontextmanager
 async def migrated(url: str) -> AsyncIterator[Database]:
     """The database at ``url`` with every table and the kinds of ``KINDS``, open for the time of the block."""
-    await migrate.upgrade(url)
+    await tables.lay(url)
     async with Database(url) as database:
         async with database.write() as tx:
             await kinds.register(tx, {kind: {} for kind in KINDS}, START)

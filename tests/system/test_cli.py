@@ -13,6 +13,7 @@ from scripts.source_tree import ROOT
 from tests.support.installed import TIDINGS, Installed
 from tests.support.processes import Child, free_port, wait_until
 from tidings.cli.exits import Exit
+from tidings.domain.ids import new_id
 
 SECRET = "correct-horse-battery-staple-0123456789"
 CLIENTS = ROOT / "tests" / "system" / "clients"
@@ -68,11 +69,26 @@ def test_users_and_tokens(here: Installed, database_url: str) -> None:
 def test_token_starts_quickly(here: Installed) -> None:
     """``tidings token`` loads neither the server nor the HTTP client: it is often called, and by scripts."""
     here.run("users", "add", "ann@acme.example", "--tenant", "acme")
+    loaded = imported(here, "token", "ann@acme.example")
+    assert "tidings.identity.tokens" in loaded
+    assert not loaded & {"starlette", "uvicorn", "redis", "httpx", "rich.progress", "alembic", "tidings.app"}
+
+
+def test_what_needs_no_database_loads_none(here: Installed) -> None:
+    """Whoever has a token waits for neither a database nor a server to be imported."""
+    assert "typer" in imported(here, "--version")
+    shown = imported(
+        here, "jobs", "show", new_id(), "--token", "x", "--url", f"http://127.0.0.1:{free_port()}"
+    )
+    assert "httpx" in shown
+    assert not shown & {"sqlalchemy", "structlog", "starlette", "jwt", "tidings.app"}
+
+
+def imported(here: Installed, *words: str) -> set[str]:
+    """The modules that a command imports."""
     here.env["PYTHONPROFILEIMPORTTIME"] = "1"
-    done = here.run("token", "ann@acme.example")
-    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "tidings.cli.tokens" in loaded
-    assert not loaded & {"fastapi", "starlette", "uvicorn", "redis", "httpx", "rich.progress", "tidings.app"}
+    done = here.run(*words)
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if "|" in line}
 
 
 def test_a_secret_is_made_once(here: Installed) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import redis
+from tests.support import redis, tables
 from tests.support.installed import TIDINGS
 from tests.support.processes import Child, running
 from tests.support.server import SECRET
@@ -32,7 +32,7 @@ from tidings.domain.job import Job
 from tidings.domain.people import Principal, User
 from tidings.jobs.kinds import REGISTRY
 from tidings.jobs.requests import Jobs
-from tidings.store import jobs, migrate
+from tidings.store import jobs
 from tidings.store.database import Database
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +118,7 @@ class Crew:
 
 @asynccontextmanager
 async def crowd(url: str, redis_url: str, chance: random.Random) -> AsyncIterator[Crowd]:
-    await migrate.upgrade(url)
+    await tables.lay(url)
     broker = RedisBroker(redis_url, Terms(Limits()))
     async with Database(url) as database:
         people = [user for slug in ("acme", "globex") for user in (await settle(database, slug))[1]]

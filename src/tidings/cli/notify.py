@@ -5,8 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tidings.cli import configuration, output, people
-from tidings.cli.database import opened
+from tidings.cli import configuration, output
 from tidings.cli.exits import Exit, Failure
 from tidings.cli.remote import Remote, at_server
 from tidings.domain.ids import is_id
@@ -53,10 +52,19 @@ def _named(audience: Audience, to: str) -> dict[str, str]:
         return {}
     if audience is Audience.TENANT:
         return {"tenantId": to if is_id(to) else _tenant_id(to)}
-    return {"userId": people.look_up(configuration.load(), to).id if "@" in to else to}
+    return {"userId": _user_id(to) if "@" in to else to}
+
+
+def _user_id(email: str) -> str:
+    from tidings.cli import people
+
+    return people.look_up(configuration.load(), email).id
 
 
 def _tenant_id(slug: str) -> str:
+    from tidings.cli import people
+    from tidings.cli.database import opened
+
     async def find(settings: Settings) -> str:
         async with opened(settings) as database, database.read() as tx:
             return (await people.find_tenant(tx, slug)).id

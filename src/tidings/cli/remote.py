@@ -10,9 +10,8 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from tidings.cli import configuration, output, people
+from tidings.cli import configuration, output
 from tidings.cli.exits import Exit, Failure, by_status
-from tidings.cli.tokens import HOUR, sign
 from tidings.domain import strictjson
 
 if TYPE_CHECKING:
@@ -122,6 +121,10 @@ def connect(url: Url = None, token: Token = None, as_user: AsUser = None) -> Rem
         return Remote(url or configuration.address(configuration.load()), lambda: given)
     if as_user is None:
         raise Failure(Exit.USAGE, "say who you are: --as EMAIL_OR_ID, --token TOKEN or TIDINGS_TOKEN")
+    # Only here the database and what signs are needed, which take long to import.
+    from tidings.cli import people
+    from tidings.cli.tokens import HOUR, sign
+
     settings = configuration.load()
     user = people.look_up(settings, as_user)
     return Remote(url or configuration.address(settings), lambda: sign(settings, user.id, ttl=HOUR))

@@ -2,7 +2,8 @@
 
 It is fetched on a timer, and early for a token that names an unknown key, at most once in ``ASK_SECONDS`` however
 many there are. From where, and under which algorithm, is the operator's to say and never a token's. While the
-issuer cannot be reached, what was known is trusted for a day. Nothing here decides about tokens.
+issuer cannot be reached, what was known is trusted for a day. Nothing here decides about tokens, and the fetching
+itself is ``jwks_http``'s.
 """
 
 import asyncio
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-import httpx
 import structlog
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt import InvalidKeyError, PyJWK, PyJWKError
@@ -21,10 +21,7 @@ from tidings import metrics
 from tidings.domain import strictjson
 from tidings.identity.keys import Verify, verify_with
 
-MAX_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100
-FETCH_SECONDS: Final = 5.0
-"""How long one fetch may take."""
 EVERY_SECONDS: Final = 45.0
 """With the time that a fetch may take, a new key is honoured, and a withdrawn one refused, within 60 s."""
 RETRY_SECONDS: Final = 5.0
@@ -119,39 +116,6 @@ class JwksKeySource:
         """The key as it is known already, so that what was verified with it stays verified."""
         known = self._keys.get(kid)
         return known if known is not None and known.material == key.material else key
-
-
-class HttpFetch:
-    """``Fetch`` of a URL: one connection, no redirects, a bounded answer in bounded time."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._client: httpx.AsyncClient | None = None
-
-    async def get(self) -> bytes:
-        """The document. Raises ``FetchFailed``."""
-        if self._client is None:
-            self._client = httpx.AsyncClient(headers={"Accept": "application/json"})
-        try:
-            async with asyncio.timeout(FETCH_SECONDS), self._client.stream("GET", self._url) as response:
-                return await _whole(response)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as fault:
-            raise FetchFailed(repr(fault)) from fault
-
-    async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
-
-
-async def _whole(response: httpx.Response) -> bytes:
-    if response.status_code != httpx.codes.OK:
-        raise FetchFailed(f"answered {response.status_code}")
-    body = bytearray()
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > MAX_BYTES:
-            raise FetchFailed(f"over {MAX_BYTES} bytes")
-    return bytes(body)
 
 
 def read_keys(document: bytes, algorithm: str) -> Keys:

@@ -12,14 +12,16 @@ from enum import StrEnum
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
 from pydantic import BaseModel
 
 from tidings.artifacts.base import Source
 from tidings.domain.job import ARTIFACT_NAME, MEDIA_TYPE
 from tidings.jobs.children import NOTHING, Child, Children, Known, Memory, Wish
+
+if TYPE_CHECKING:
+    import structlog
 
 MESSAGE_MAX = 1000
 """Code points of a message that are told; the rest is cut."""
@@ -125,8 +127,11 @@ class JobContext:
         self._told = memory.progress if memory.resumed else 0.0
 
     @cached_property
-    def log(self) -> structlog.stdlib.BoundLogger:
+    def log(self) -> "structlog.stdlib.BoundLogger":
         """A logger that names the job in every line."""
+        # It takes as long to import as all the rest of a module with kinds, on each start of the command line.
+        import structlog
+
         logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.jobs")
         return logger.bind(jobId=self.job_id, kind=self.kind, attempt=self.attempt)
 

@@ -3,6 +3,7 @@
 import re
 import shlex
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -76,6 +77,17 @@ def test_help_is_for_those_who_say_nothing(terminal: Terminal) -> None:
     assert done.exit_code == Exit.USAGE.number
     for name in ("serve", "migrate", "token", "users", "notify", "jobs"):
         assert re.search(rf"^  {name} ", done.output, re.MULTILINE)
+
+
+def test_version(terminal: Terminal) -> None:
+    """``--version`` needs no command, and is read by scripts: the name and the package's own version."""
+    done = terminal.run("--version")
+    assert (done.exit_code, done.stdout) == (Exit.OK.number, f"tidings {metadata.version('tidings')}\n")
+
+
+def test_a_slip_is_told_what_was_meant(terminal: Terminal) -> None:
+    """Commands that nobody has loaded yet are known by name."""
+    assert "Did you mean 'serve'" in terminal.run("serv").stderr
 
 
 def test_usage(terminal: Terminal) -> None:

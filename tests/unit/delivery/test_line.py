@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
+from tests.support import tables
 from tests.support.broker_rig import ANN
 from tidings.delivery import line as line_file
 from tidings.delivery.line import Line, line
 from tidings.domain.event import Event, EventClass
-from tidings.store import migrate, outbox
+from tidings.store import outbox
 from tidings.store.database import Database
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    await migrate.upgrade(database_url)
+    await tables.lay(database_url)
     async with Database(database_url) as made:
         yield made
 
@@ -66,7 +67,7 @@ async def test_a_block_that_fails_takes_nothing(database: Database) -> None:
 
 async def test_litter_is_bounded(sqlite_url: str) -> None:
     """Where rows are deleted later there are never many of them, however much is taken."""
-    await migrate.upgrade(sqlite_url)
+    await tables.lay(sqlite_url)
     async with Database(sqlite_url) as database:
         rows = line(database)
         await commit(database, *[b"x"] * line_file.LITTER)
@@ -87,7 +88,7 @@ async def one_waits(database: Database) -> None:
 
 async def test_processes_take_turns(postgres_url: str) -> None:
     """On PostgreSQL a second process waits for the first, and finds what is left."""
-    await migrate.upgrade(postgres_url)
+    await tables.lay(postgres_url)
     async with Database(postgres_url) as one, Database(postgres_url) as two:
         await commit(one, b"1", b"2")
         async with line(one).take(1):

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from tests.support import tables
 from tests.support.store_rig import a_tenant, a_user
 from tidings.delivery.once import Asked, once
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal
-from tidings.store import migrate, tenants, users
+from tidings.store import tenants, users
 from tidings.store.database import Database
 
 
@@ -30,7 +31,7 @@ class Desk:
 
 @pytest.fixture
 async def desk(database_url: str) -> AsyncIterator[Desk]:
-    await migrate.upgrade(database_url)
+    await tables.lay(database_url)
     async with Database(database_url) as database:
         tenant = a_tenant()
         user = a_user(tenant)

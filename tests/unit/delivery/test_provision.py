@@ -4,17 +4,18 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support import tables
 from tests.support.store_rig import a_tenant, a_user
 from tidings.delivery.provision import provision
 from tidings.domain.people import Role, TenantStatus, UserId
 from tidings.identity.tokens import Claims
-from tidings.store import migrate, tenants, users
+from tidings.store import tenants, users
 from tidings.store.database import Database
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    await migrate.upgrade(database_url)
+    await tables.lay(database_url)
     async with Database(database_url) as made:
         yield made
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support import tables
 from tests.support.broker_rig import ANN, BOB, JOB
 from tidings import metrics
 from tidings.broker.base import BrokerUnavailable, Limits
@@ -16,7 +17,7 @@ from tidings.delivery.relay import Relay
 from tidings.domain.channel import Channel
 from tidings.domain.event import Event, EventClass, Published
 from tidings.domain.position import Position
-from tidings.store import migrate, outbox
+from tidings.store import outbox
 from tidings.store.database import Database
 
 
@@ -74,7 +75,7 @@ async def running(relay: Relay) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def house(sqlite_url: str) -> AsyncIterator[House]:
-    await migrate.upgrade(sqlite_url)
+    await tables.lay(sqlite_url)
     async with Database(sqlite_url) as database:
         made = House(database)
         await made.broker.start(made.deliver)
@@ -105,6 +106,23 @@ async def test_more_than_a_batch(house: House) -> None:
         await house.until_heard(count)
         assert house.heard == [b"%d" % n for n in range(count)]
         await house.until_empty()
+
+
+async def test_kicked_for_later(house: House) -> None:
+    """What may wait is published in its time, or with what is kicked at once, and whoever waits for it learns of it."""
+    house.relay = Relay(house.database, house.broker, sweep_seconds=1000)
+    async with running(house.relay):
+        assert await house.relay.flushed()
+        await house.commit((ANN, b"1"))
+        house.relay.kick(0.01)
+        assert await house.relay.flushed()
+        assert house.heard == [b"1"]
+        await house.commit((ANN, b"2"))
+        house.relay.kick(1000)
+        await house.commit((ANN, b"3"))
+        house.relay.kick()
+        assert await house.relay.flushed()
+        assert house.heard == [b"1", b"2", b"3"]
 
 
 async def test_a_row_that_nobody_kicked_is_found(house: House) -> None:

@@ -5,20 +5,21 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from tests.support import tables
 from tests.support.identity_rig import NOW, claims, principal, tenant_id, user_id
 from tests.support.store_rig import a_tenant
 from tidings.delivery.authenticate import claims_of
 from tidings.delivery.revocations import Revocations
 from tidings.domain.ids import new_id
 from tidings.domain.people import Role, Tenant, TenantId
-from tidings.store import migrate, revocations, tenants
+from tidings.store import revocations, tenants
 from tidings.store.database import Database
 from tidings.store.revocations import Revocation
 
 
 @pytest.fixture
 async def database(sqlite_url: str) -> Database:
-    await migrate.upgrade(sqlite_url)
+    await tables.lay(sqlite_url)
     made = Database(sqlite_url)
     async with made.write() as tx:
         for number in (1, 2):

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,18 +10,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from tests.support.identity_rig import HandClock
-from tests.support.key_server import KeyServer, public, serving
+from tests.support.key_server import public
 from tidings.identity.jwks import (
     ASK_SECONDS,
     EVERY_SECONDS,
-    FETCH_SECONDS,
-    MAX_BYTES,
     TRUST_SECONDS,
     FetchFailed,
-    HttpFetch,
     JwksKeySource,
     read_keys,
 )
+from tidings.identity.jwks_http import FETCH_SECONDS
 
 EC = ec.generate_private_key(ec.SECP256R1())
 OTHER_EC = ec.generate_private_key(ec.SECP256R1())
@@ -205,49 +202,3 @@ def test_what_is_no_key_set(text: bytes) -> None:
     """A fault of the key server, which leaves what was known."""
     with pytest.raises(FetchFailed):
         read_keys(text, "ES256")
-
-
-@pytest.fixture
-def issuer() -> Iterator[KeyServer]:
-    with serving() as started:
-        yield started
-
-
-@pytest.fixture
-async def fetch(issuer: KeyServer) -> AsyncIterator[HttpFetch]:
-    made = HttpFetch(issuer.url)
-    yield made
-    await made.close()
-
-
-async def test_over_http(issuer: KeyServer, fetch: HttpFetch) -> None:
-    """The document as it is served."""
-    issuer.rotate("a")
-    assert await fetch.get() == issuer.document
-    assert list(read_keys(await fetch.get(), "ES256")) == ["a"]
-
-
-@pytest.mark.parametrize("status", [204, 301, 404, 500])
-async def test_only_200_counts(issuer: KeyServer, fetch: HttpFetch, status: int) -> None:
-    """No redirect is followed: the address is the operator's."""
-    issuer.status, issuer.headers = status, {"Location": issuer.url}
-    with pytest.raises(FetchFailed, match=str(status)):
-        await fetch.get()
-    assert issuer.asked == 1
-
-
-async def test_the_answer_is_bounded(issuer: KeyServer, fetch: HttpFetch) -> None:
-    """A document that has no end is not read to it."""
-    issuer.document = b" " * (MAX_BYTES + 1)
-    with pytest.raises(FetchFailed, match="bytes"):
-        await fetch.get()
-
-
-async def test_nobody_there() -> None:
-    """A key server that cannot be reached is a fault like another."""
-    with serving() as issuer:
-        url = issuer.url
-    fetch = HttpFetch(url)
-    with pytest.raises(FetchFailed):
-        await fetch.get()
-    await fetch.close()

@@ -270,15 +270,10 @@ async def test_one_after_the_other() -> None:
     """What is started beforehand is started in turn, and what was needed sooner counts as well."""
     pool = Pool(3, [MODULE])
     pool.start()
-    assert len(pool._children) == 1
-    tried = [await begin(pool, "test.listen-plain") for _ in range(2)]
-    assert len(pool._children) == 2
-    await asyncio.to_thread(wait_until, lambda: len(pool._children) == 3)
-    for each in tried:
-        (await each.begun()).ask(Stop.CANCELLED)
-        await each.end()
-    await asyncio.to_thread(wait_until, lambda: all(child.was_ready for child in pool._children))
-    assert len(pool._children) == 3
+    for count in (1, 2):
+        await begin(pool, "test.listen-plain")
+        assert len(pool._children) == count
+    await asyncio.to_thread(wait_until, lambda: [each.was_ready for each in pool._children] == [True] * 3)
     await pool.close()
 
 
@@ -289,8 +284,7 @@ async def test_closing_does_not_wait_for_a_start(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr("tidings.jobs.pool.EXIT_SECONDS", 600)
     pool = Pool(1, ["takes_long"])
     pool.start()
-    async with asyncio.timeout(30):
-        await pool.close()
+    await asyncio.wait_for(pool.close(), 30)
 
 
 async def test_nothing_is_left() -> None:
@@ -345,9 +339,8 @@ asyncio.run(main())
 def test_children_end_with_their_parent() -> None:
     """A server that is killed with SIGKILL leaves no process behind, busy or idle."""
     root = Path(__file__).parents[3]
-    with running(
-        [sys.executable, "-c", ORPHANS], cwd=root, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    ) as parent:
+    env = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    with running([sys.executable, "-c", ORPHANS], cwd=root, env=env) as parent:
         pids = [int(pid) for pid in parent.wait_for_output(r"^children (.*)$")[1].split()]
         parent.send(signal.SIGKILL)
         parent.wait()
