@@ -2,6 +2,7 @@
 
     --redis URL         one of several nodes on this Redis
     --folder PATH       where their common database is; the first to come makes it
+    --database URL      another database than the one in the folder
 
 A fresh database in a temporary folder holds one tenant with a few users; connections share them. The limits
 that would stand in a benchmark's way are raised, nothing is switched off: every token is verified, the
@@ -44,11 +45,12 @@ BEYOND_REACH = 1_000_000
 SECRET = "the-benchmark-is-no-secret-0123456789"
 
 
-def make_settings(folder: Path, broker_url: str = "memory://") -> Settings:
+def make_settings(folder: Path, broker_url: str = "memory://", database_url: str = "") -> Settings:
     """The defaults but for a folder, a port, the limits that count one machine's clients, and a quick end."""
     return load(
         var=folder,
         port=0,
+        database_url=database_url,
         broker_url=broker_url,
         jwt_secret=SECRET,
         max_connections=BEYOND_REACH,
@@ -102,10 +104,11 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--redis", default="memory://")
     parser.add_argument("--folder")
+    parser.add_argument("--database", default="")
     options = parser.parse_args()
     with home(options.folder) as folder:
         answers = answers_apart_from_log(folder / f"log-{os.getpid()}.jsonl")
-        settings = make_settings(folder, options.redis)
+        settings = make_settings(folder, options.redis, options.database)
         log.configure(level=settings.log_level)
         tenant, tokens = await seed(settings.database)
         async with Node(settings) as node, asyncio.TaskGroup() as tasks:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from bench.fanout.receiver import build_receiver
 from bench.harness.emitter import PAYLOAD_BYTES
-from bench.harness.report import Report
+from bench.harness.report import Report, Trial
 from bench.harness.run import options_of, positive, positive_int, print_report, rig, take_turns
 from bench.harness.servers import Server, node_server, tidings_server
-from bench.nodes.figures import BURST, ROWS
+from bench.nodes.figures import BURST, ROWS, CrowdFigures, ForeignFigures
+from bench.nodes.tenancy import house, measure_crowd, measure_foreign
 from bench.nodes.trial import Contender, Plan, measure
 
 
@@ -22,7 +23,7 @@ def _socketio(redis: str, _: Path) -> Server:
     return node_server("--transports", "websocket", "--redis", redis)
 
 
-CONTENDERS = (Contender("Tidings", _tidings), Contender("socket.io", _socketio))
+CONTENDERS = (Contender("Tidings", _tidings, tenants=True), Contender("socket.io", _socketio))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -33,26 +34,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--listeners", type=positive_int, default=10, help="clients while latency is measured"
     )
+    parser.add_argument(
+        "--posts", type=positive_int, default=5000, help="notifications of a tenant that is at one node alone"
+    )
     options = parser.parse_args(arguments)
     listeners = min(options.listeners, options.connections)
     plan = Plan(options.connections, options.rounds, options.seconds, options.rate, listeners)
     chosen = [contender for contender in CONTENDERS if contender.name in options.servers]
-    return print_report(run(chosen, plan), as_json=options.json)
+    return print_report(run(chosen, plan, options.posts), as_json=options.json)
 
 
-async def run(contenders: Sequence[Contender], plan: Plan) -> Report:
+async def run(contenders: Sequence[Contender], plan: Plan, posts: int) -> Report:
     """All rounds of all contenders."""
-    with rig(plan.connections) as place:
+    with rig(2 * plan.connections) as place:
         program = build_receiver(place.folder)
-        trials = await take_turns(contenders, plan.rounds, lambda one: measure(one, plan, place, program))
+
+        async def trial(contender: Contender) -> Trial:
+            pair = await measure(contender, plan, place, program)
+            crowd, foreign = CrowdFigures(), ForeignFigures()
+            if contender.tenants:
+                async with house(place) as there:
+                    foreign = await measure_foreign(there, posts=posts)
+                    crowd = await measure_crowd(there, clients=2 * plan.connections)
+            return Trial(pair.version, {**pair.figures, **asdict(crowd), **asdict(foreign)})
+
+        trials = await take_turns(contenders, plan.rounds, trial)
     about = (
         f"two nodes on one Redis, published at one, received by {plan.connections} connections of the other, "
         f"{PAYLOAD_BYTES}-byte payload, runs of {plan.seconds:g} s, latency at {plan.rate:g} messages/s and "
         f"{plan.listeners} connections"
     )
-    return Report(
-        "nodes", about, {**asdict(plan), "payload_bytes": PAYLOAD_BYTES, "burst": BURST}, ROWS, trials
-    )
+    done = {**asdict(plan), "posts": posts, "payload_bytes": PAYLOAD_BYTES, "burst": BURST}
+    return Report("nodes", about, done, ROWS, trials)
 
 
 if __name__ == "__main__":

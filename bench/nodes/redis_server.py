@@ -41,7 +41,11 @@ async def redis_server(folder: Path, *, cpu: int) -> AsyncIterator[Redis]:
 
 
 def url_of(client: Redis) -> str:
-    return f"redis://127.0.0.1:{client.connection_pool.connection_kwargs['port']}/0"
+    return f"redis://127.0.0.1:{port_of(client)}/0"
+
+
+def port_of(client: Redis) -> int:
+    return int(client.connection_pool.connection_kwargs["port"])
 
 
 async def _answers(client: Redis) -> None:

@@ -32,10 +32,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """``make`` gives a node's server, from the address of Redis and a folder that both nodes share."""
+    """``make`` gives a node's server, from the address of Redis and a folder that both nodes share.
+
+    ``tenants``: whether it knows tenants and event streams, so that ``tenancy`` can be measured.
+    """
 
     name: str
     make: Callable[[str, Path], Server]
+    tenants: bool = False
 
 
 @dataclass(frozen=True, slots=True)
