@@ -40,8 +40,6 @@ NOTE_SECONDS = 1.0
 """How old the progress may be that is stored for those who ask later."""
 RETRY_SECONDS = 0.5
 """How long to wait after the database failed us."""
-BITE = 128
-"""The most jobs that one turn claims: while it writes, those of the turn before it run."""
 HAND_BACK_SECONDS = 3.0
 """How long it may take, at the end of a drain, to end what still runs and hand it back."""
 
@@ -162,7 +160,7 @@ class Worker:
         while self._alarms and self._alarms[0] <= time:
             heapq.heappop(self._alarms)
         ended = tuple(self._executor.ended)
-        free = 0 if self._draining else min(BITE, self._executor.free)
+        free = 0 if self._draining else self._executor.free
         if not ended and free <= 0:
             return
         settled: Sequence[tuple[Ended, Job]] = ()
@@ -188,8 +186,6 @@ class Worker:
         if due:
             self._due()
         self._note(settled, time)
-        if len(claimed) == BITE:
-            self.wake()  # there may be more, and room for it
 
     async def _claim(self, free: int, now: datetime) -> list[StoredJob]:
         """Claim by as few trips to the database as can be: an idle worker's next job waits for each of them.

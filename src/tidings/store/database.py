@@ -100,22 +100,24 @@ class Database:
 
     @asynccontextmanager
     async def stroke(self) -> AsyncIterator[Statements]:
-        """As ``write``, for one writing statement: on PostgreSQL it commits itself, and goes straight to the driver.
+        """As ``write``, for little, and straight to the driver: the longest way of so small a transaction is in Python.
 
-        That spares two trips to the database and the longest way in Python, which is most of what so small a
-        transaction takes. SQLite, where some of the same writing takes more statements, has a transaction as ever.
+        On PostgreSQL each statement commits itself, so only one may write: that spares two trips to the database.
 
         Raises:
             TidingsError: as ``write``.
         """
-        if self._sqlite:
-            async with self.write() as tx:
-                yield tx
-        else:
-            async with connected(self._writer) as connection:
-                driver = (await connection.get_raw_connection()).driver_connection
-                assert driver is not None, "it was lent by the pool a moment ago"
-                yield Stroke(connection, driver, self._strokes)
+        async with connected(self._writer) as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            assert driver is not None, "it was lent by the pool a moment ago"
+            stroke = Stroke(connection, driver, self._strokes)
+            if not self._sqlite:
+                yield stroke
+                return
+            driver.begin()
+            yield stroke  # where it raises, the pool rolls back
+            async with stroke.faults():
+                await driver.commit()
 
     @asynccontextmanager
     async def sole(self, name: str) -> AsyncIterator[bool]:

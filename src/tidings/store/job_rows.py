@@ -57,7 +57,7 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         kind=row.kind,
         status=_status(row),
         stage=row.stage,
-        # SQLite hands a whole number back from RETURNING, whatever the column is.
+        # SQLite knows whole numbers only where they are whole, and no booleans.
         progress=float(row.progress),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
@@ -78,7 +78,7 @@ def stored_of(row: Row[*tuple[Any, ...]]) -> StoredJob:
         timeout_seconds=row.timeout_seconds,
         lease_owner=row.lease_owner,
         lease_expires_at=row.lease_expires_at,
-        cancel_requested=row.cancel_requested,
+        cancel_requested=bool(row.cancel_requested),
         reporter_token_hash=row.reporter_token_hash,
         report_sequence=row.report_sequence,
         child_key=row.child_key,

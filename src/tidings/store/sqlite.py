@@ -75,6 +75,15 @@ class Connection(aiosqlite.Connection):
         """Execute, fetch and close on the thread, and leave in ``cursor`` what came of it."""
         await self._execute(self._run, cursor, sql, parameters, many)  # type: ignore[no-untyped-call]  # it is, there
 
+    async def fetch(self, sql: str, /, *values: Any) -> list[Any]:
+        """Execute it, and all rows that came of it."""
+        cursor = Cursor(self)
+        await self.run(cursor, sql, values, many=False)
+        return cursor.rows
+
+    def is_closed(self) -> bool:
+        return self.stopped is not None
+
     def _run(self, into: "Cursor", sql: str, parameters: Sequence[Any], many: bool) -> None:  # noqa: FBT001 - the thread's queue passes by position
         cursor = self._conn.cursor()
         try:

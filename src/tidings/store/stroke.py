@@ -1,16 +1,16 @@
-"""A transaction that is one statement, straight to PostgreSQL's driver.
+"""A small transaction of statements that never change, straight to the driver.
 
-SQLAlchemy composes the statement, once, and lends the connection; to have it run too is most of what so small a
-transaction takes in Python. It knows no table, and nothing of SQLite.
+SQLAlchemy composes a statement, once, and lends the connection; to have it run too is most of what so small a
+transaction takes in Python. It knows no table, and does not begin or commit.
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, NamedTuple, Protocol, Self
 from weakref import WeakKeyDictionary
 
-import asyncpg
 from sqlalchemy import ClauseElement, Dialect, TypeDecorator
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -32,6 +32,15 @@ class Statements(Protocol):
         """The rows, which have their values as attributes, and in the order of the columns."""
 
 
+class Driver(Protocol):
+    """What asyncpg's connections and our SQLite's have in common."""
+
+    async def fetch(self, sql: str, /, *values: Any) -> Iterable[Iterable[Any]]:
+        """The rows."""
+
+    def is_closed(self) -> bool: ...
+
+
 class Prepared(NamedTuple):
     """A statement as the driver takes it: its parameters in order, those that it brings itself, and its columns."""
 
@@ -46,7 +55,7 @@ class Prepared(NamedTuple):
         compiled = statement.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
         assert not compiled.post_compile_params, "the text must be the same for all parameters"
-        columns = list(getattr(statement, "selected_columns", ()))
+        columns = list(getattr(statement, "exported_columns", ()))
         row = namedtuple("Row", [column.name for column in columns])  # type: ignore[misc]  # noqa: PYI024  what columns there are is told at run time
         return cls(
             compiled.string,
@@ -75,11 +84,9 @@ Shelf = WeakKeyDictionary[ClauseElement, Prepared]
 
 
 class Stroke:
-    """Each statement commits itself; ``connection`` is in no transaction, and ``driver`` is its own."""
+    """``driver`` is that of ``connection``, which SQLAlchemy takes to be in no transaction."""
 
-    def __init__(
-        self, connection: AsyncConnection, driver: "asyncpg.Connection[asyncpg.Record]", shelf: Shelf
-    ) -> None:
+    def __init__(self, connection: AsyncConnection, driver: Driver, shelf: Shelf) -> None:
         self._connection = connection
         self._driver = driver
         self._shelf = shelf
@@ -89,7 +96,7 @@ class Stroke:
         return self._connection.dialect
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None, /) -> list[Any]:
-        """Run it, and commit it.
+        """Run it.
 
         Raises:
             TidingsError: UNAVAILABLE; CONFLICT for what has to be unique.
@@ -97,8 +104,19 @@ class Stroke:
         prepared = self._shelf.get(statement)
         if prepared is None:
             prepared = self._shelf[statement] = Prepared.of(statement, self.dialect)
-        try:
+        async with self.faults():
             records = await self._driver.fetch(prepared.sql, *prepared.values(parameters or {}))
+        return [prepared.row_of(record) for record in records]
+
+    @asynccontextmanager
+    async def faults(self) -> AsyncIterator[None]:
+        """Have the driver's errors told in our words; after most of them its connection is used no more.
+
+        Raises:
+            TidingsError: as ``execute``.
+        """
+        try:
+            yield
         except BaseException as error:
             fault = told(error, lost=self._driver.is_closed())
             if fault is None or fault.code is not ErrorCode.CONFLICT:
@@ -106,7 +124,6 @@ class Stroke:
             if fault is None:
                 raise
             raise fault from error
-        return [prepared.row_of(record) for record in records]
 
 
 def _given(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
