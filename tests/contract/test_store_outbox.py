@@ -53,11 +53,12 @@ async def test_deleted(db: Database) -> None:
     async with db.write() as tx:
         await outbox.append(tx, [(channel, event("a")), (channel, event("b"))], after(0))
         before = await outbox.pending(tx, 10)
-        await outbox.delete(tx, [one.seq for one in before])
+        await outbox.delete(tx, before[-1].seq)
         assert await outbox.pending(tx, 10) == []
         await outbox.append(tx, [(channel, event("c"))], after(0))
         (late,) = await outbox.pending(tx, 10)
-        await outbox.delete(tx, [])
+        await outbox.delete(tx, before[-1].seq)
+        assert await outbox.pending(tx, 10) == [late]
     assert late.seq > before[-1].seq
 
 
@@ -69,6 +70,9 @@ async def test_lag(db: Database) -> None:
         await outbox.append(tx, [(tenant_channel(acme.id), event("a"))], after(5))
         await outbox.append(tx, [(GLOBAL_CHANNEL, event("b"))], after(7))
         assert await outbox.lag(tx) == Lag(2, after(5))
+        first, second = await outbox.pending(tx, 10)
+        assert await outbox.pending(tx, 10, first.seq) == [second]
+        assert await outbox.lag(tx, first.seq) == Lag(1, after(7))
 
 
 async def test_order_of_commits(db: Database) -> None:

@@ -83,31 +83,34 @@ class OwnLine:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._taken: set[int] = set()
+        self._after = 0  # the last that was taken; SQLite's one writer commits in the order of the numbers
+        self._litter = 0
         self._since = 0.0
 
     @property
     def littered(self) -> bool:
-        return bool(self._taken)
+        return self._litter > 0
 
     @asynccontextmanager
     async def take(self, limit: int) -> AsyncIterator[list[Waiting]]:
         async with self._database.read() as tx:
-            waiting = await outbox.pending(tx, limit + len(self._taken))
-        rows = [row for row in waiting if row.seq not in self._taken]
+            rows = await outbox.pending(tx, limit, self._after)
         yield rows
-        if not self._taken:
+        if not rows:
+            return
+        if not self.littered:
             self._since = time.monotonic()
-        self._taken.update(row.seq for row in rows)
-        if len(self._taken) >= LITTER or time.monotonic() - self._since >= LITTER_SECONDS:
+        self._after = rows[-1].seq
+        self._litter += len(rows)
+        if self._litter >= LITTER or time.monotonic() - self._since >= LITTER_SECONDS:
             await self.clear()
 
     async def clear(self) -> None:
-        if self._taken:
+        if self.littered:
             async with self._database.write() as tx:
-                await outbox.delete(tx, self._taken)
-            self._taken.clear()
+                await outbox.delete(tx, self._after)
+            self._litter = 0
 
     async def lag(self) -> Lag:
         async with self._database.read() as tx:
-            return await outbox.lag(tx, self._taken)
+            return await outbox.lag(tx, self._after)

@@ -5,13 +5,13 @@ of. That row is locked until the commit, so the events of one user, tenant or jo
 which they happened.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from sqlalchemy import Integer, Row, Text, bindparam, func, select, text
+from sqlalchemy import BigInteger, Integer, Row, Text, bindparam, func, select, text
 from sqlalchemy import delete as delete_from
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -60,7 +60,10 @@ _LINE: Final = (
     outbox.c.key,
 )
 _SIZE: Final = bindparam("size", type_=Integer)
-_PENDING: Final = select(*_LINE).order_by(outbox.c.seq).limit(_SIZE)
+_BEHIND: Final = outbox.c.seq > bindparam("after", type_=BigInteger)
+_PENDING: Final = select(*_LINE).where(_BEHIND).order_by(outbox.c.seq).limit(_SIZE)
+_LAG: Final = select(func.count(), func.min(outbox.c.created_at)).where(_BEHIND)
+_DELETE: Final = delete_from(outbox).where(outbox.c.seq <= bindparam("last", type_=BigInteger))
 # An array, so that each row is found by its number: of a table that is mostly empty a plan would join the whole.
 _FIRST: Final = text("outbox.seq = ANY(ARRAY(SELECT seq FROM outbox ORDER BY seq LIMIT :size))")
 _TAKE: Final = delete_from(outbox).where(_FIRST.bindparams(_SIZE)).returning(*_LINE)
@@ -118,9 +121,9 @@ async def wait_turn(tx: AsyncConnection) -> None:
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
-async def pending(tx: AsyncConnection, limit: int) -> list[Waiting]:
-    """The first ``limit`` in line."""
-    return [_waiting(row) for row in await tx.execute(_PENDING, {"size": limit})]
+async def pending(tx: AsyncConnection, limit: int, after: int = 0) -> list[Waiting]:
+    """The first ``limit`` in line behind that number."""
+    return [_waiting(row) for row in await tx.execute(_PENDING, {"size": limit, "after": after})]
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
@@ -131,18 +134,15 @@ async def take(tx: AsyncConnection, limit: int) -> list[Waiting]:
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
-async def delete(tx: AsyncConnection, seqs: Collection[int]) -> None:
-    """Take out what was published (<= 10,000)."""
-    await tx.execute(delete_from(outbox).where(outbox.c.seq.in_(seqs)))
+async def delete(tx: AsyncConnection, last: int) -> None:
+    """Take out what was published: all up to that number."""
+    await tx.execute(_DELETE, {"last": last})
 
 
 @crosses_tenants("how far the relay is behind concerns the installation")
-async def lag(tx: AsyncConnection, but: Collection[int] = ()) -> Lag:
-    """What waits, ``but`` for these (<= 10,000), which were published."""
-    query = select(func.count(), func.min(outbox.c.created_at))
-    if but:
-        query = query.where(outbox.c.seq.not_in(but))
-    count, since = (await tx.execute(query)).one()
+async def lag(tx: AsyncConnection, after: int = 0) -> Lag:
+    """What waits behind that number, up to which all was published."""
+    count, since = (await tx.execute(_LAG, {"after": after})).one()
     return Lag(count, since)
 
 
