@@ -1,17 +1,14 @@
 """``Idempotency-Key``: a creating POST that is repeated with the same key is answered as the first time."""
 
 import re
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from starlette.requests import Request
 
-from tidings.delivery.once import KEY_MAX, Asked
+from tidings.api.services import Once
+from tidings.delivery.once import KEY_MAX, Act, Asked
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
 from tidings.domain.people import Principal
 from tidings.identity.peer import values
-
-Act = TypeVar("Act")
 
 HEADER = "Idempotency-Key"
 
@@ -19,15 +16,11 @@ _KEY = re.compile(rf"[\x20-\x7e]{{1,{KEY_MAX}}}")
 
 
 async def create_once(
-    once: Callable[[Asked, Act], Awaitable[tuple[int, bytes]]],
-    principal: Principal,
-    request: Request,
-    body: bytes,
-    act: Act,
+    once: Once, principal: Principal, request: Request, body: bytes, act: Act
 ) -> tuple[int, bytes]:
     """Run ``act`` unless this user has sent this key to this route before; the status and body to answer.
 
-    ``once`` is that of the services which takes such an ``act``.
+    ``once`` is the one of the services that suits ``act``.
 
     Raises:
         TidingsError: VALIDATION_FAILED for a key that is none, CONFLICT for a used one with another body, and

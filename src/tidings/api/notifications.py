@@ -11,9 +11,10 @@ from tidings.api.body import read_form, read_nothing, read_query
 from tidings.api.idempotency import create_once
 from tidings.api.operation import Served
 from tidings.api.principal import admit
-from tidings.api.services import Services, Transaction
+from tidings.api.services import Services
 from tidings.delivery.forms import CreateNotification, ListNotifications
 from tidings.delivery.notify import create
+from tidings.delivery.once import Statements
 from tidings.domain import strictjson
 from tidings.domain.notification import Notification
 from tidings.domain.people import Principal
@@ -43,7 +44,7 @@ class Notifications:
         principal = await admit(self._services, request)
         form, raw = await read_form(self._services, request, CreateNotification)
 
-        async def act(tx: Transaction) -> tuple[int, bytes]:
+        async def act(tx: Statements) -> tuple[int, bytes]:
             notification = await create(tx, principal, form)
             return 201, strictjson.dumps(notification.to_json())
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.delivery.administer import Administration
 from tidings.delivery.admit import Admission
 from tidings.delivery.audit import SecurityLog
 from tidings.delivery.forms import ReportJob
 from tidings.delivery.inbox import Inbox
-from tidings.delivery.once import Act, Asked, Statements, Stroke
+from tidings.delivery.once import Act, Asked, Statements
 from tidings.delivery.relay import Relay
 from tidings.domain.job import Job, JobPriority, JobStatus
 from tidings.domain.node import NodeState
@@ -20,9 +19,6 @@ from tidings.domain.people import Principal
 from tidings.identity.limiter import Limiter
 from tidings.identity.origins import Origins
 from tidings.identity.peer import Peers
-
-Transaction = AsyncConnection
-"""An open write transaction: passed on from ``once`` to who writes, as ``Statements`` are, and never used here."""
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -102,10 +98,7 @@ class Files(Protocol):
 
 
 Once = Callable[[Asked, Act], Awaitable[tuple[int, bytes]]]
-"""``delivery.once.once`` on the process's database."""
-
-AtAStroke = Callable[[Asked, Stroke], Awaitable[tuple[int, bytes]]]
-"""``delivery.once.at_a_stroke``, the same."""
+"""``delivery.once.once`` or ``at_a_stroke`` on the process's database."""
 
 Check = Callable[[], Awaitable[bool]]
 """Whether one thing that serving depends on works now."""
@@ -137,7 +130,7 @@ class Services:
     external: External
     files: Files
     once: Once
-    at_a_stroke: AtAStroke
+    at_a_stroke: Once
     limiter: Limiter
     report_limiter: Limiter
     origins: Origins

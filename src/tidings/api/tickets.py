@@ -12,8 +12,9 @@ from tidings.api.body import read_form
 from tidings.api.idempotency import create_once, key_of
 from tidings.api.operation import Served
 from tidings.api.principal import admit
-from tidings.api.services import Services, Transaction
+from tidings.api.services import Services
 from tidings.delivery.forms import CreateTicket
+from tidings.delivery.once import Statements
 from tidings.domain import strictjson
 from tidings.domain.clock import rfc3339
 from tidings.domain.errors import ErrorCode, TidingsError
@@ -46,7 +47,7 @@ class Tickets:
         if not repeatable:
             return Json(made, 201)
 
-        async def act(_: Transaction) -> tuple[int, bytes]:
+        async def act(_: Statements) -> tuple[int, bytes]:
             return 201, strictjson.dumps(made)
 
         status, body = await create_once(self._services.once, principal, request, raw, act)

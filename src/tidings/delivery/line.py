@@ -66,7 +66,7 @@ class SharedLine:
 
     @asynccontextmanager
     async def take(self, limit: int) -> AsyncIterator[list[Waiting]]:
-        async with self._database.write() as tx:
+        async with self._database.strokes() as tx:
             await outbox.wait_turn(tx)
             yield await outbox.take(tx, limit)
 
@@ -74,7 +74,7 @@ class SharedLine:
         """Nothing was left."""
 
     async def lag(self) -> Lag:
-        async with self._database.read() as tx:
+        async with self._database.glance() as tx:
             return await outbox.lag(tx)
 
 
@@ -93,7 +93,7 @@ class OwnLine:
 
     @asynccontextmanager
     async def take(self, limit: int) -> AsyncIterator[list[Waiting]]:
-        async with self._database.read() as tx:
+        async with self._database.glance() as tx:
             rows = await outbox.pending(tx, limit, self._after)
         yield rows
         if not rows:
@@ -107,10 +107,10 @@ class OwnLine:
 
     async def clear(self) -> None:
         if self.littered:
-            async with self._database.write() as tx:
+            async with self._database.strokes() as tx:
                 await outbox.delete(tx, self._after)
             self._litter = 0
 
     async def lag(self) -> Lag:
-        async with self._database.read() as tx:
+        async with self._database.glance() as tx:
             return await outbox.lag(tx, self._after)

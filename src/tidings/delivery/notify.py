@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from tidings.delivery.forms import CreateNotification
 from tidings.domain import strictjson
 from tidings.domain.channel import Channel
@@ -15,12 +13,13 @@ from tidings.domain.notification import Audience, Notification, Unread
 from tidings.domain.people import Principal, TenantId, UserId
 from tidings.identity.policy import Address, address
 from tidings.store import notifications, outbox, tenants, users
+from tidings.store.stroke import Statements
 
 NEW = "notification:new"
 UNREAD = "notification:unread"
 
 
-async def create(tx: AsyncConnection, principal: Principal, form: CreateNotification) -> Notification:
+async def create(tx: Statements, principal: Principal, form: CreateNotification) -> Notification:
     """Store a notification and what is to be published of it. After the commit: ``relay.kick()``.
 
     Of a notification to one user the new unread count is published too. To a tenant or everyone it is not,
@@ -55,14 +54,14 @@ async def create(tx: AsyncConnection, principal: Principal, form: CreateNotifica
 
 
 async def unread_event(
-    tx: AsyncConnection, channel: Channel, tenant: TenantId, user: UserId
+    tx: Statements, channel: Channel, tenant: TenantId, user: UserId
 ) -> tuple[Channel, Event]:
     """The user's unread count as it stands in this transaction."""
     count = await unread(tx, tenant, user)
     return channel, Event(UNREAD, strictjson.dumps(count.to_json()), EventClass.INBOX)
 
 
-async def unread(tx: AsyncConnection, tenant: TenantId, user: UserId) -> Unread:
+async def unread(tx: Statements, tenant: TenantId, user: UserId) -> Unread:
     counted = await notifications.unread(tx, [(tenant, user)])
     return counted.get(user, Unread(0, 0))
 
@@ -72,7 +71,7 @@ def _new(notification: Notification) -> Event:
     return Event(NEW, data, EventClass.INBOX, key=notification.id)
 
 
-async def _tenant(tx: AsyncConnection, principal: Principal, target: Address) -> TenantId:
+async def _tenant(tx: Statements, principal: Principal, target: Address) -> TenantId:
     """The tenant that the notification is stored under: the reader's, or for everyone the sender's."""
     if target.audience is Audience.GLOBAL:
         return principal.tenant_id
@@ -88,7 +87,7 @@ async def _tenant(tx: AsyncConnection, principal: Principal, target: Address) ->
     return found[0].tenant_id
 
 
-async def _existing_tenant(tx: AsyncConnection, principal: Principal, target: Address) -> TenantId:
+async def _existing_tenant(tx: Statements, principal: Principal, target: Address) -> TenantId:
     named = target.tenant_id or principal.tenant_id
     if named != principal.tenant_id and await tenants.get(tx, named) is None:
         raise TidingsError(ErrorCode.NOT_FOUND)

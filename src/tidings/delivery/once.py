@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal
 from tidings.store import idempotency, stroke
@@ -20,9 +18,7 @@ KEEP = timedelta(hours=24)
 KEY_MAX = 255
 
 Statements = stroke.Statements
-Act = Callable[[AsyncConnection], Awaitable[tuple[int, bytes]]]
-Stroke = Callable[[Statements], Awaitable[tuple[int, bytes]]]
-"""What writes with one statement (``Database.stroke``)."""
+Act = Callable[[Statements], Awaitable[tuple[int, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +39,12 @@ async def once(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
             remembered.
     """
     if asked.key is None:
-        async with database.write() as tx:
+        async with database.strokes() as tx:
             return await act(tx)
     return await _with_key(database, asked, asked.key, act)
 
 
-async def at_a_stroke(database: Database, asked: Asked, act: Stroke) -> tuple[int, bytes]:
+async def at_a_stroke(database: Database, asked: Asked, act: Act) -> tuple[int, bytes]:
     """As ``once``, for what writes with one statement: without a key that is all that is sent to the database."""
     if asked.key is None:
         async with database.stroke() as tx:

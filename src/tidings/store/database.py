@@ -7,14 +7,15 @@ UNAVAILABLE may, since a transaction that failed has left nothing behind.
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final, Self
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from tidings.domain.errors import TidingsError
 from tidings.store.engine import connected, driver_url, reading_engine, writing_engine
-from tidings.store.stroke import Shelf, Statements, Stroke
+from tidings.store.stroke import Driver, Shelf, Statements, Stroke
 
 SQLITE_LEAST: Final = (3, 40)
 
@@ -99,25 +100,57 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def stroke(self) -> AsyncIterator[Statements]:
-        """As ``write``, for little, and straight to the driver: the longest way of so small a transaction is in Python.
-
-        On PostgreSQL each statement commits itself, so only one may write: that spares two trips to the database.
+    async def strokes(self) -> AsyncIterator[Statements]:
+        """As ``write``, for few statements, and straight to the driver: most of what so little takes is Python's.
 
         Raises:
             TidingsError: as ``write``.
         """
-        async with connected(self._writer) as connection:
+        async with self._direct(self._writer) as (stroke, driver):
+            transaction = driver.transaction()
+            async with stroke.faults():
+                await transaction.start()
+            try:
+                yield stroke
+            except BaseException:
+                with suppress(TidingsError):
+                    async with stroke.faults():
+                        await transaction.rollback()
+                raise
+            async with stroke.faults():
+                await transaction.commit()
+
+    @asynccontextmanager
+    async def stroke(self) -> AsyncIterator[Statements]:
+        """As ``strokes``, for a single writing statement: on PostgreSQL that commits itself, and spares two trips.
+
+        Raises:
+            TidingsError: as ``write``.
+        """
+        if self._sqlite:
+            async with self.strokes() as stroke:
+                yield stroke
+        else:
+            async with self._direct(self._writer) as (stroke, _):
+                yield stroke
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Statements]:
+        """As ``read``, straight to the driver.
+
+        Raises:
+            TidingsError: as ``read``.
+        """
+        async with self._direct(self._reader if self._sqlite else self._writer) as (stroke, _):
+            yield stroke
+
+    @asynccontextmanager
+    async def _direct(self, engine: AsyncEngine) -> AsyncIterator[tuple[Stroke, Driver]]:
+        """A connection of the engine's pool, in no transaction, and its driver's."""
+        async with connected(engine) as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             assert driver is not None, "it was lent by the pool a moment ago"
-            stroke = Stroke(connection, driver, self._strokes)
-            if not self._sqlite:
-                yield stroke
-                return
-            driver.begin()
-            yield stroke  # where it raises, the pool rolls back
-            async with stroke.faults():
-                await driver.commit()
+            yield Stroke(connection, driver, self._strokes), driver
 
     @asynccontextmanager
     async def sole(self, name: str) -> AsyncIterator[bool]:

@@ -15,7 +15,6 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import (
-    JSON,
     ColumnElement,
     Integer,
     ScalarSelect,
@@ -36,7 +35,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tidings.domain.notification import Audience, Notification, Priority, Unread
 from tidings.domain.people import TenantId, UserId
 from tidings.store.columns import Key
+from tidings.store.dialect import listed
 from tidings.store.paging import Page, first_id_at, page_of, read_cursor
+from tidings.store.stroke import Statements
 from tidings.store.tables import GLOBAL_INBOX, counters, notifications, receipts, tenants, users
 from tidings.store.tenancy import crosses_tenants
 
@@ -79,7 +80,7 @@ _BUMP_TENANT = (
 _BUMP_EVERYONE = update(counters).where(counters.c.name == GLOBAL_INBOX).values(value=counters.c.value + 1)
 
 
-async def insert(tx: AsyncConnection, notification: Notification) -> None:
+async def insert(tx: Statements, notification: Notification) -> None:
     """Write a notification and bump the version of all who would count it."""
     row = {
         "id": notification.id,
@@ -102,7 +103,7 @@ async def insert(tx: AsyncConnection, notification: Notification) -> None:
         await bump_user(tx, notification.tenant_id, notification.user_id)
 
 
-async def bump_user(tx: AsyncConnection, tenant: TenantId, user: UserId) -> None:
+async def bump_user(tx: Statements, tenant: TenantId, user: UserId) -> None:
     """Note that what this user would count has changed."""
     await tx.execute(_BUMP_USER, {"user": user, "tenant": tenant})
 
@@ -143,16 +144,14 @@ async def get(
 
 
 @crosses_tenants("a storm of connects asks for many users at once; each reader is named with the tenant")
-async def unread(tx: AsyncConnection, readers: Collection[tuple[TenantId, UserId]]) -> dict[UserId, Unread]:
+async def unread(tx: Statements, readers: Collection[tuple[TenantId, UserId]]) -> dict[UserId, Unread]:
     """What each of the readers has not read, in one query whatever their number (<= 5,000).
 
     Counts and versions are of one moment. A reader who does not exist is left out.
     """
     found = await tx.execute(_unread_counts(tx.dialect.name), {"readers": [user for _, user in readers]})
     asked = set(readers)
-    return {
-        user: Unread(count, number) for tenant, user, count, number in found.all() if (tenant, user) in asked
-    }
+    return {user: Unread(count, number) for tenant, user, count, number in found if (tenant, user) in asked}
 
 
 @crosses_tenants("retention is one for all tenants")
@@ -198,12 +197,7 @@ def unmarked(tenant: _Tenant, user: _User, *marks: ColumnElement[datetime]) -> C
 
 @cache
 def _unread_counts(dialect: str) -> Select[*tuple[Any, ...]]:
-    """For each of the bound ``readers``, by their ids: what is unread, and the version of that.
-
-    The ids are one parameter, a JSON array, so that the statement is one and the same for any number of them.
-    """
-    elements = func.json_each if dialect == "sqlite" else func.json_array_elements_text
-    asked = elements(bindparam("readers", type_=JSON)).table_valued("value")
+    """For each of the bound ``readers``, by their ids: what is unread, and the version of that."""
     fresh = unmarked(users.c.tenant_id, users.c.id, receipts.c.read_at, receipts.c.archived_at)
 
     def waiting(addressed: ColumnElement[bool]) -> ScalarSelect[int]:
@@ -214,10 +208,12 @@ def _unread_counts(dialect: str) -> Select[*tuple[Any, ...]]:
     own, ours, everyone = (waiting(way) for way in ways_to_reach(users.c.tenant_id, users.c.id))
     version = users.c.inbox_version + tenants.c.inbox_version + counters.c.value
     return (
-        select(users.c.tenant_id, users.c.id, own + ours + everyone, version)
+        select(
+            users.c.tenant_id, users.c.id, (own + ours + everyone).label("unread"), version.label("version")
+        )
         .join_from(users, tenants, tenants.c.id == users.c.tenant_id)
         .join(counters, counters.c.name == GLOBAL_INBOX)
-        .where(users.c.id.in_(select(asked.c.value)))
+        .where(users.c.id.in_(listed(dialect, "readers")))
     )
 
 

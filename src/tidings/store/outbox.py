@@ -13,7 +13,6 @@ from typing import Any, Final
 import orjson
 from sqlalchemy import BigInteger, Integer, Row, Text, bindparam, func, select, text
 from sqlalchemy import delete as delete_from
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.channel import Channel, ChannelKind
 from tidings.domain.event import Event, EventClass
@@ -62,7 +61,7 @@ _LINE: Final = (
 _SIZE: Final = bindparam("size", type_=Integer)
 _BEHIND: Final = outbox.c.seq > bindparam("after", type_=BigInteger)
 _PENDING: Final = select(*_LINE).where(_BEHIND).order_by(outbox.c.seq).limit(_SIZE)
-_LAG: Final = select(func.count(), func.min(outbox.c.created_at)).where(_BEHIND)
+_LAG: Final = select(func.count().label("count"), func.min(outbox.c.created_at).label("since")).where(_BEHIND)
 _DELETE: Final = delete_from(outbox).where(outbox.c.seq <= bindparam("last", type_=BigInteger))
 # An array, so that each row is found by its number: of a table that is mostly empty a plan would join the whole.
 _FIRST: Final = text("outbox.seq = ANY(ARRAY(SELECT seq FROM outbox ORDER BY seq LIMIT :size))")
@@ -111,7 +110,7 @@ def batch_of(events: Iterable[tuple[Channel, Event]]) -> str:
 
 
 @crosses_tenants("relays of all processes take turns with all rows")
-async def wait_turn(tx: AsyncConnection) -> None:
+async def wait_turn(tx: Statements) -> None:
     """Wait until this is the only transaction that takes rows out, and stay so to its end. On PostgreSQL alone.
 
     Raises:
@@ -121,28 +120,28 @@ async def wait_turn(tx: AsyncConnection) -> None:
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
-async def pending(tx: AsyncConnection, limit: int, after: int = 0) -> list[Waiting]:
+async def pending(tx: Statements, limit: int, after: int = 0) -> list[Waiting]:
     """The first ``limit`` in line behind that number."""
     return [_waiting(row) for row in await tx.execute(_PENDING, {"size": limit, "after": after})]
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
-async def take(tx: AsyncConnection, limit: int) -> list[Waiting]:
+async def take(tx: Statements, limit: int) -> list[Waiting]:
     """The first ``limit`` in line, which are out of it when the transaction is committed. On PostgreSQL alone."""
     rows = await tx.execute(_TAKE, {"size": limit})
     return sorted((_waiting(row) for row in rows), key=lambda one: one.seq)
 
 
 @crosses_tenants("one relay publishes what all tenants have to tell")
-async def delete(tx: AsyncConnection, last: int) -> None:
+async def delete(tx: Statements, last: int) -> None:
     """Take out what was published: all up to that number."""
     await tx.execute(_DELETE, {"last": last})
 
 
 @crosses_tenants("how far the relay is behind concerns the installation")
-async def lag(tx: AsyncConnection, after: int = 0) -> Lag:
+async def lag(tx: Statements, after: int = 0) -> Lag:
     """What waits behind that number, up to which all was published."""
-    count, since = (await tx.execute(_LAG, {"after": after})).one()
+    [(count, since)] = await tx.execute(_LAG, {"after": after})
     return Lag(count, since)
 
 

@@ -81,6 +81,9 @@ class Connection(aiosqlite.Connection):
         await self.run(cursor, sql, values, many=False)
         return cursor.rows
 
+    def transaction(self) -> "Transaction":
+        return Transaction(self)
+
     def is_closed(self) -> bool:
         return self.stopped is not None
 
@@ -154,3 +157,20 @@ class Cursor:
 
     async def close(self) -> None:
         """Nothing: it was closed where it was used."""
+
+
+class Transaction:
+    """One of a connection's, in the words of asyncpg's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def start(self) -> None:
+        """Begun with its first statement."""
+        self._connection.begin()
+
+    async def commit(self) -> None:
+        await self._connection.commit()
+
+    async def rollback(self) -> None:
+        await self._connection.rollback()

@@ -32,11 +32,23 @@ class Statements(Protocol):
         """The rows, which have their values as attributes, and in the order of the columns."""
 
 
+class Transaction(Protocol):
+    """What is between a beginning and an end, as asyncpg has it."""
+
+    async def start(self) -> None: ...
+
+    async def commit(self) -> None: ...
+
+    async def rollback(self) -> None: ...
+
+
 class Driver(Protocol):
     """What asyncpg's connections and our SQLite's have in common."""
 
     async def fetch(self, sql: str, /, *values: Any) -> Iterable[Iterable[Any]]:
         """The rows."""
+
+    def transaction(self) -> Transaction: ...
 
     def is_closed(self) -> bool: ...
 
@@ -56,7 +68,7 @@ class Prepared(NamedTuple):
         assert isinstance(compiled, SQLCompiler)
         assert not compiled.post_compile_params, "the text must be the same for all parameters"
         columns = list(getattr(statement, "exported_columns", ()))
-        row = namedtuple("Row", [column.name for column in columns])  # type: ignore[misc]  # noqa: PYI024  what columns there are is told at run time
+        row = namedtuple("Row", [column.name for column in columns], rename=True)  # type: ignore[misc]  # noqa: PYI024  what columns there are is told at run time
         return cls(
             compiled.string,
             [(name, _given(compiled.binds[name].type, dialect)) for name in compiled.positiontup or ()],
@@ -84,7 +96,7 @@ Shelf = WeakKeyDictionary[ClauseElement, Prepared]
 
 
 class Stroke:
-    """``driver`` is that of ``connection``, which SQLAlchemy takes to be in no transaction."""
+    """``driver`` is that of ``connection``, of whose transaction SQLAlchemy knows nothing."""
 
     def __init__(self, connection: AsyncConnection, driver: Driver, shelf: Shelf) -> None:
         self._connection = connection
@@ -96,7 +108,7 @@ class Stroke:
         return self._connection.dialect
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None, /) -> list[Any]:
-        """Run it.
+        """Run it; of a text that does not say what its columns are, no rows.
 
         Raises:
             TidingsError: UNAVAILABLE; CONFLICT for what has to be unique.
@@ -106,7 +118,7 @@ class Stroke:
             prepared = self._shelf[statement] = Prepared.of(statement, self.dialect)
         async with self.faults():
             records = await self._driver.fetch(prepared.sql, *prepared.values(parameters or {}))
-        return [prepared.row_of(record) for record in records]
+        return [prepared.row_of(record) for record in records] if prepared.columns else []
 
     @asynccontextmanager
     async def faults(self) -> AsyncIterator[None]:

@@ -3,17 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.people import Tenant, TenantId, TenantStatus
 from tidings.store.dialect import insert_into
 from tidings.store.paging import Page, page_of, read_cursor
+from tidings.store.stroke import Statements
 from tidings.store.tables import tenants
 from tidings.store.tenancy import crosses_tenants
 
 COLUMNS = (tenants.c.id, tenants.c.slug, tenants.c.name, tenants.c.status, tenants.c.created_at)
 """What ``tenant_of`` reads, in its order."""
+_GET = select(*COLUMNS).where(tenants.c.id == bindparam("the_id"))
 
 
 def tenant_of(row: Sequence[Any]) -> Tenant:
@@ -22,8 +24,8 @@ def tenant_of(row: Sequence[Any]) -> Tenant:
     return Tenant(tenant_id, slug, name, TenantStatus(status), created_at)
 
 
-async def get(tx: AsyncConnection, tenant: TenantId) -> Tenant | None:
-    row = (await tx.execute(select(*COLUMNS).where(tenants.c.id == tenant))).one_or_none()
+async def get(tx: Statements, tenant: TenantId) -> Tenant | None:
+    row = next(iter(await tx.execute(_GET, {"the_id": tenant})), None)
     return None if row is None else tenant_of(row)
 
 

@@ -1,15 +1,17 @@
 """Users: who they are, of which tenant, and how they are found. What they read is in ``receipts``."""
 
 from collections.abc import Collection, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import Select, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.people import Role, Tenant, TenantId, User, UserId
 from tidings.store import tenants as tenants_store
-from tidings.store.dialect import insert_into
+from tidings.store.dialect import insert_into, listed
 from tidings.store.paging import Page, page_of, read_cursor
+from tidings.store.stroke import Statements
 from tidings.store.tables import tenants, users
 from tidings.store.tenancy import crosses_tenants
 
@@ -30,16 +32,21 @@ def _user_of(row: Sequence[Any]) -> User:
 
 
 @crosses_tenants("a token names its user and nothing else; the tenant is what is being asked")
-async def by_ids(tx: AsyncConnection, ids: Collection[UserId]) -> dict[UserId, tuple[User, Tenant]]:
+async def by_ids(tx: Statements, ids: Collection[UserId]) -> dict[UserId, tuple[User, Tenant]]:
     """Those of ``ids`` that exist, each with the tenant, in one query whatever their number (<= 10,000)."""
-    query = (
+    width = len(_COLUMNS)
+    rows = await tx.execute(_by_ids(tx.dialect.name), {"ids": list(ids)})
+    found = ((_user_of(row[:width]), tenants_store.tenant_of(row[width:])) for row in rows)
+    return {user.id: (user, tenant) for user, tenant in found}
+
+
+@cache
+def _by_ids(dialect: str) -> Select[*tuple[Any, ...]]:
+    return (
         select(*_COLUMNS, *tenants_store.COLUMNS)
         .join_from(users, tenants, tenants.c.id == users.c.tenant_id)
-        .where(users.c.id.in_(ids))
+        .where(users.c.id.in_(listed(dialect, "ids")))
     )
-    width = len(_COLUMNS)
-    found = ((_user_of(row[:width]), tenants_store.tenant_of(row[width:])) for row in await tx.execute(query))
-    return {user.id: (user, tenant) for user, tenant in found}
 
 
 async def get(tx: AsyncConnection, tenant: TenantId, user: UserId) -> User | None:

@@ -4,11 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support import tables
 from tests.support.store_rig import a_tenant, a_user
-from tidings.delivery.once import Asked, once
+from tidings.delivery.once import Asked, Statements, once
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.people import Principal
 from tidings.store import tenants, users
@@ -21,7 +20,7 @@ class Desk:
         self.principal = principal
         self.done = 0
 
-    async def act(self, tx: AsyncConnection) -> tuple[int, bytes]:
+    async def act(self, tx: Statements) -> tuple[int, bytes]:
         self.done += 1
         return 201, b"answer %d" % self.done
 
@@ -76,7 +75,7 @@ async def test_at_the_same_time_all_get_the_one_answer(desk: Desk) -> None:
 async def test_what_failed_is_not_remembered(desk: Desk) -> None:
     """A repeated request after an error is a new attempt."""
 
-    async def fail(tx: AsyncConnection) -> tuple[int, bytes]:
+    async def fail(tx: Statements) -> tuple[int, bytes]:
         raise TidingsError(ErrorCode.NOT_FOUND)
 
     with pytest.raises(TidingsError):
