@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.processes import free_port
 from tests.support.store_rig import a_job, a_tenant, migrated, settle
 from tidings.domain.errors import ErrorCode, TidingsError
-from tidings.store import jobs, tenants
+from tidings.store import jobs, tables, tenants
 from tidings.store.database import Database
+from tidings.store.job_rows import StoredJob
 from tidings.store.tables import counters
 
 
@@ -59,6 +60,75 @@ async def test_stroke(db: Database) -> None:
     async with db.read() as tx:
         assert await jobs.get_any(tx, first.job.id) == first
         assert await jobs.get_any(tx, second.job.id) is None
+
+
+async def test_strokes(db: Database) -> None:
+    """Several statements are kept together or not at all, and whoever only looks sees what was kept before."""
+    _, (user,) = await settle(db)
+    first, second, third = a_job(user), a_job(user), a_job(user)
+
+    async def write(*batches: list[StoredJob], fault: Exception | None = None) -> None:
+        async with db.strokes() as tx:
+            for batch in batches:
+                await jobs.insert(tx, batch)
+            async with db.glance() as other:
+                assert [one.id for one in await other.execute(select(tables.jobs.c.id))] in (
+                    [],
+                    [first.job.id],
+                )
+            if fault is not None:
+                raise fault
+
+    await write([first])
+    with pytest.raises(LookupError):
+        await write([second], fault=LookupError())
+    with pytest.raises(TidingsError, check=lambda error: error.code is ErrorCode.CONFLICT):
+        await write([second], [third, first])
+    async with db.read() as tx:
+        assert await jobs.get_any(tx, first.job.id) == first
+        assert await jobs.get_any(tx, second.job.id) is None
+        assert await jobs.get_any(tx, third.job.id) is None
+
+
+async def test_cancelled_strokes(db: Database) -> None:
+    """A writer that is cancelled halfway leaves nothing behind and stands in nobody's way."""
+    _, (user,) = await settle(db)
+    job, wrote = a_job(user), asyncio.Event()
+
+    async def write() -> None:
+        async with db.strokes() as tx:
+            await jobs.insert(tx, [job])
+            wrote.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(write())
+    await wrote.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with db.strokes() as tx:
+        await jobs.insert(tx, [job])
+
+
+async def test_strokes_that_are_lost(postgres_url: str) -> None:
+    """database down: "writes answer 503 ... nothing half-written", on the way as well as at the commit."""
+    async with migrated(postgres_url) as db:
+        _, (user,) = await settle(db)
+        job = a_job(user)
+
+        async def write(*, after: bool) -> None:
+            async with db.strokes() as tx:
+                await jobs.insert(tx, [job])
+                [row] = await tx.execute(select(func.pg_backend_pid().label("pid")))
+                await end(db, row.pid)
+                if after:
+                    await tx.execute(text("SELECT 1"))
+
+        for after in (True, False):
+            with pytest.raises(TidingsError, check=is_unavailable):
+                await write(after=after)
+        async with db.strokes() as tx:
+            await jobs.insert(tx, [job])
 
 
 async def test_nothing_done(db: Database) -> None:
