@@ -47,6 +47,28 @@ async def let_in(session: Polling, person: Person) -> None:
     assert str(await session.hear()).startswith(f'42{NAMESPACE},["notification:ready"')
 
 
+@pytest.mark.parametrize("polls", [False, True])
+async def test_refused_during_an_upgrade(server: Server, polls: bool) -> None:  # noqa: FBT001  two cases of one
+    """ "CONNECT_ERROR": whoever is refused hears why, also between the probe and the upgrade, when nobody polls."""
+    refusals = len(server.security("AUTHENTICATION_FAILED"))
+    async with polling(server.port, PATH) as session:
+        await session.ask()
+        async with probing(session) as socket:
+            assert await session.packets() == ["6"]
+            await session.say(f'40{NAMESPACE},{{"token":"not.a.token"}}')
+            await eventually(lambda: len(server.security("AUTHENTICATION_FAILED")) > refusals)
+            if polls:
+                await session.ask()
+                refused, goodbye = await session.packets()
+                assert goodbye == "1"
+            else:
+                await socket.say("5")
+                refused = await socket.hear()
+            assert str(refused).startswith(f"44{NAMESPACE},")
+            assert "UNAUTHENTICATED" in str(refused)
+            await socket.ended()
+
+
 # The door.
 
 

@@ -121,6 +121,7 @@ class Polling(asyncio.WriteTransport):
         """A GET: to be answered with what waits, or later."""
         if self._ended_by is not None:
             self._answer(reply, cors, self._last)
+            self._give_up_probe(self._ended_by)
             self._forget()
         elif self._poll is not None:
             reply.refuse(TidingsError(ErrorCode.MALFORMED, detail="second poll"), cors)
@@ -177,10 +178,15 @@ class Polling(asyncio.WriteTransport):
         self._probe = None
 
     def hand_over(self, websocket: WebSocket) -> None:
-        """Go on over the WebSocket; what waits goes with it."""
+        """Go on over the WebSocket; what waits goes with it, and if the connection has ended meanwhile its end."""
+        self._probe = None
+        if self._ended_by is not None:
+            websocket.outbox.send(self._reframed(self._last))
+            websocket.shut(self._ended_by)
+            self._forget()
+            return
         connection = self.connection
         assert connection is not None
-        self._probe = None
         self._noop()
         self._resume_post()
         websocket.adopt(connection, self.outbox, self._reframed)
@@ -206,21 +212,25 @@ class Polling(asyncio.WriteTransport):
         last = self.outbox.take() + self.framing.text(goodbye)
         self.outbox.close()
         self._resume_post()
-        if self._probe is not None:
-            self._probe.close(reason)
         if self._poll is not None:
+            self._give_up_probe(reason)
             self._respond(last)
             self._forget()
         elif _broken(reason):
+            self._give_up_probe(reason)
             self._forget()
         else:
+            # A client that is about to upgrade polls no more: whichever comes first, poll or upgrade, gets it.
             self._last = last
+            if reason is CloseReason.CLIENT_CLOSED:
+                self._give_up_probe(reason)
             self._wheel.cancel(self)
             self._wheel.schedule(self, time.monotonic() + _LINGER_SECONDS)
 
     def due(self, now: float) -> float | None:
         """The wheel's call."""
         if self._ended_by is not None:
+            self._give_up_probe(self._ended_by)
             self._forget()
         elif self._probe is not None:
             self._noop()
@@ -265,6 +275,10 @@ class Polling(asyncio.WriteTransport):
         """End the poll. By way of the outbox, which has to know that the transport is full from here on."""
         if self._poll is not None:
             self.outbox.send(self.framing.text(NOOP_PACKET))
+
+    def _give_up_probe(self, reason: CloseReason) -> None:
+        if self._probe is not None:
+            self._probe.close(reason)
 
     def _resume_post(self) -> None:
         if self._post is not None:
