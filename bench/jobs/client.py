@@ -26,15 +26,20 @@ class Client:
         self.close()
         self._connection.connect()
 
-    def submit(self, kind: str, payload: dict[str, int]) -> str:
-        """The id of a new job, or BenchmarkError."""
-        body = json.dumps({"kind": kind, "payload": payload})
-        self._connection.request("POST", "/jobs", body, self._headers)
-        response = self._connection.getresponse()
-        said = response.read()
+    def submit(self, kind: str, payload: dict[str, int]) -> tuple[str, int]:
+        """The id of a new job and when its request was sent (CLOCK_MONOTONIC in nanoseconds), or BenchmarkError."""
+        body = json.dumps({"kind": kind, "payload": payload}).encode()
+        head = {**self._headers, "Host": "127.0.0.1", "Content-Length": str(len(body))}
+        lines = ["POST /jobs HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        request = "\r\n".join(lines).encode() + body
+        moment = time.monotonic_ns()
+        self._connection.sock.sendall(request)
+        with HTTPResponse(self._connection.sock, method="POST") as response:
+            response.begin()
+            said = response.read()
         if response.status != 202:
             raise BenchmarkError(f"POST /jobs was answered {response.status}: {said.decode()}")
-        return str(json.loads(said)["id"])
+        return str(json.loads(said)["id"]), moment
 
     def paced(self, kind: str, count: int, interval: float) -> dict[str, int]:
         """Hand in so many jobs, one every ``interval`` seconds: when the first byte of each was sent, by job.
@@ -46,8 +51,8 @@ class Client:
         began = time.monotonic()
         for number in range(count):
             time.sleep(max(0.0, began + number * interval - time.monotonic()))
-            moment = time.monotonic_ns()
-            sent[self.submit(kind, {})] = moment
+            job_id, moment = self.submit(kind, {})
+            sent[job_id] = moment
         return sent
 
     def delays(self, kind: str, payload: dict[str, int]) -> list[float]:
@@ -56,7 +61,7 @@ class Client:
         In milliseconds, of each report.
         """
         self.reconnect()
-        job_id = self.submit(kind, payload)
+        job_id, _ = self.submit(kind, payload)
         with contextlib.closing(HTTPConnection("127.0.0.1", self._port, timeout=_SECONDS)) as stream:
             stream.request("GET", f"/jobs/{job_id}/events", headers=self._headers)
             with stream.getresponse() as response:
