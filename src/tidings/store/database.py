@@ -7,17 +7,20 @@ UNAVAILABLE may, since a transaction that failed has left nothing behind.
 
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Final, Self
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tidings.domain.errors import TidingsError
 from tidings.store.engine import connected, driver_url, reading_engine, writing_engine
-from tidings.store.stroke import Driver, Shelf, Statements, Stroke
+from tidings.store.standby import Standby
+from tidings.store.stroke import Shelf, Statements
 
 SQLITE_LEAST: Final = (3, 40)
+_AT_HAND: Final = 4
+"""One in so many connections is kept out of the pool for whoever needs one at once."""
 
 
 class Database:
@@ -35,7 +38,11 @@ class Database:
         self._sqlite = address.get_backend_name() == "sqlite"
         self._writer = writing_engine(address, pool_size)
         self._reader = reading_engine(self._writer, pool_size)
-        self._strokes = Shelf()
+        # At hand for strokes: some of PostgreSQL's connections, of SQLite's readers. Its one writer is a queue's.
+        at_hand = pool_size // _AT_HAND
+        shelf = Shelf()
+        self._writers = Standby(self._writer, 0 if self._sqlite else at_hand, shelf)
+        self._readers = Standby(self._reader, at_hand, shelf) if self._sqlite else self._writers
         self._sole: set[str] = set()
 
     @property
@@ -56,6 +63,8 @@ class Database:
 
     async def close(self) -> None:
         """Give back every connection. Whoever is within a block still ends it."""
+        await self._readers.close()
+        await self._writers.close()
         await self._reader.dispose()
         await self._writer.dispose()
 
@@ -106,51 +115,32 @@ class Database:
         Raises:
             TidingsError: as ``write``.
         """
-        async with self._direct(self._writer) as (stroke, driver):
-            transaction = driver.transaction()
-            async with stroke.faults():
-                await transaction.start()
+        async with self._writers.stroke() as stroke:
+            transaction = stroke.driver.transaction()
+            await stroke.ask(transaction.start)
             try:
                 yield stroke
             except BaseException:
                 with suppress(TidingsError):
-                    async with stroke.faults():
-                        await transaction.rollback()
+                    await stroke.ask(transaction.rollback)
                 raise
-            async with stroke.faults():
-                await transaction.commit()
+            await stroke.ask(transaction.commit)
 
-    @asynccontextmanager
-    async def stroke(self) -> AsyncIterator[Statements]:
+    def stroke(self) -> AbstractAsyncContextManager[Statements]:
         """As ``strokes``, for a single writing statement: on PostgreSQL that commits itself, and spares two trips.
 
         Raises:
             TidingsError: as ``write``.
         """
-        if self._sqlite:
-            async with self.strokes() as stroke:
-                yield stroke
-        else:
-            async with self._direct(self._writer) as (stroke, _):
-                yield stroke
+        return self.strokes() if self._sqlite else self._writers.stroke()
 
-    @asynccontextmanager
-    async def glance(self) -> AsyncIterator[Statements]:
+    def glance(self) -> AbstractAsyncContextManager[Statements]:
         """As ``read``, straight to the driver.
 
         Raises:
             TidingsError: as ``read``.
         """
-        async with self._direct(self._reader if self._sqlite else self._writer) as (stroke, _):
-            yield stroke
-
-    @asynccontextmanager
-    async def _direct(self, engine: AsyncEngine) -> AsyncIterator[tuple[Stroke, Driver]]:
-        """A connection of the engine's pool, in no transaction, and its driver's."""
-        async with connected(engine) as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            assert driver is not None, "it was lent by the pool a moment ago"
-            yield Stroke(connection, driver, self._strokes), driver
+        return self._readers.stroke()
 
     @asynccontextmanager
     async def sole(self, name: str) -> AsyncIterator[bool]:

@@ -30,7 +30,8 @@ _DRIVERS: Final = {
     "postgresql": "postgresql+asyncpg",
     "postgres": "postgresql+asyncpg",
 }
-_RECYCLE_SECONDS: Final = 1800
+RECYCLE_SECONDS: Final = 1800
+"""How old a connection to PostgreSQL gets."""
 _WAL_BYTES: Final = 64 * 1024 * 1024
 
 _PRAGMAS: Final = (
@@ -100,7 +101,7 @@ def writing_engine(address: URL, pool_size: int, *, statement_seconds: float | N
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=WAIT_SECONDS,
-        pool_recycle=_RECYCLE_SECONDS,
+        pool_recycle=RECYCLE_SECONDS,
         pool_use_lifo=True,
         connect_args={
             "timeout": WAIT_SECONDS,

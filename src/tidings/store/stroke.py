@@ -5,10 +5,9 @@ transaction takes in Python. It knows no table, and does not begin or commit.
 """
 
 from collections import namedtuple
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import ClauseElement, Dialect, TypeDecorator
@@ -20,6 +19,7 @@ from tidings.domain.errors import ErrorCode
 from tidings.store.engine import told
 
 Convert = Callable[[Any], Any]
+T = TypeVar("T")
 
 
 class Statements(Protocol):
@@ -99,13 +99,18 @@ class Stroke:
     """``driver`` is that of ``connection``, of whose transaction SQLAlchemy knows nothing."""
 
     def __init__(self, connection: AsyncConnection, driver: Driver, shelf: Shelf) -> None:
-        self._connection = connection
-        self._driver = driver
+        self.connection = connection
+        self.driver = driver
         self._shelf = shelf
 
     @property
     def dialect(self) -> Dialect:
-        return self._connection.dialect
+        return self.connection.dialect
+
+    @property
+    def usable(self) -> bool:
+        """Whether the connection is still good for another."""
+        return not self.connection.invalidated and not self.driver.is_closed()
 
     async def execute(self, statement: Any, parameters: Mapping[str, Any] | None = None, /) -> list[Any]:
         """Run it; of a text that does not say what its columns are, no rows.
@@ -116,23 +121,21 @@ class Stroke:
         prepared = self._shelf.get(statement)
         if prepared is None:
             prepared = self._shelf[statement] = Prepared.of(statement, self.dialect)
-        async with self.faults():
-            records = await self._driver.fetch(prepared.sql, *prepared.values(parameters or {}))
+        records = await self.ask(self.driver.fetch, prepared.sql, *prepared.values(parameters or {}))
         return [prepared.row_of(record) for record in records] if prepared.columns else []
 
-    @asynccontextmanager
-    async def faults(self) -> AsyncIterator[None]:
-        """Have the driver's errors told in our words; after most of them its connection is used no more.
+    async def ask(self, call: Callable[..., Awaitable[T]], *given: Any) -> T:
+        """Call the driver, whose errors are told in our words; after most of them its connection is used no more.
 
         Raises:
             TidingsError: as ``execute``.
         """
         try:
-            yield
+            return await call(*given)
         except BaseException as error:
-            fault = told(error, lost=self._driver.is_closed())
+            fault = told(error, lost=self.driver.is_closed())
             if fault is None or fault.code is not ErrorCode.CONFLICT:
-                await self._connection.invalidate()
+                await self.connection.invalidate()
             if fault is None:
                 raise
             raise fault from error
