@@ -142,7 +142,7 @@ class Node:
         for loop in (
             self.security.run,
             self.relay.run,
-            self.signals.run,
+            self.signals.listen,
             self.orders.run,
             *self.identity.loops(),
             *self.upkeep.loops(),
@@ -215,13 +215,13 @@ class Node:
             self._server.depart()
 
     def _deliver(self, published: Published) -> None:
-        if published.channel == SIGNALS:
+        if published.channel.tenant == SIGNALS:
             self.signals.hear(published)
         else:
             self.hub.deliver(published)
 
     def _lost(self, channel: Channel) -> None:
-        if channel != SIGNALS:
+        if channel.tenant != SIGNALS:
             self.hub.lost(channel)
 
     async def _check_schema(self) -> None:

@@ -22,9 +22,7 @@ from tidings.delivery.enforcement import Unattended
 from tidings.delivery.orders import Orders
 from tidings.delivery.relay import Relay
 from tidings.delivery.signals import Signals
-from tidings.domain.channel import SIGNALS
 from tidings.domain.errors import TidingsError
-from tidings.domain.event import Published
 from tidings.domain.node import NodeRole
 from tidings.settings import Settings
 from tidings.sharing import redis_broker
@@ -73,7 +71,7 @@ class Workplace:
         async with AsyncExitStack() as starting:
             await starting.enter_async_context(self._database)
             await self._orders.start()
-            await self._broker.start(self._deliver)
+            await self._broker.start(self._signals.hear)
             starting.push_async_callback(self._broker.close)
             starting.push_async_callback(self._registry.leave)
             if settings.metrics_port is not None:
@@ -81,7 +79,7 @@ class Workplace:
                     on_port(settings.host, settings.metrics_port, metrics.REGISTRY, settings.metrics_token)
                 )
             await self._workshop.start()
-            own = (self._relay.run, self._signals.run, self._orders.run, self._registry.run, self._measure)
+            own = (self._relay.run, self._signals.listen, self._orders.run, self._registry.run, self._measure)
             for loop in (*own, *self._workshop.loops()):
                 await starting.enter_async_context(kept_running(loop))
             stack.push_async_exit(starting.pop_all())
@@ -101,10 +99,6 @@ class Workplace:
             _log.info("draining", seconds=seconds)
             await self._workshop.drain(seconds, hurry)
             await self._relay.flushed()
-
-    def _deliver(self, published: Published) -> None:
-        if published.channel == SIGNALS:
-            self._signals.hear(published)
 
     async def _measure(self) -> None:
         """Keep the gauges true, and publish what waited for the broker as soon as it is back."""

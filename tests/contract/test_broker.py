@@ -1,21 +1,19 @@
 """The broker's guarantees (``tidings.broker.base``), on every implementation. Docstrings quote them."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.support.broker_rig import (
     ACME,
     ANN,
-    ARRANGEMENTS,
     BOB,
     JOB,
     OTHER,
     STRANGER,
     BrokerRig,
+    broker_rig,
     event,
-    memory_rig,
-    redis_rig,
 )
 from tests.support.redis import Arrangement
 from tidings.broker.base import BrokerUnavailable, History, Limits
@@ -26,19 +24,9 @@ LIMITS = Limits(events=5, seconds=60.0)
 HOUR = 3600.0
 
 
-@pytest.fixture(scope="module", params=["memory", *ARRANGEMENTS])
-def servers(request: pytest.FixtureRequest) -> Iterator[Arrangement | None]:
-    """What the broker needs to run: nothing for that of one process."""
-    if request.param == "memory":
-        yield None
-        return
-    with ARRANGEMENTS[request.param]() as arrangement:
-        yield arrangement
-
-
 @pytest.fixture
-async def rig(servers: Arrangement | None) -> AsyncIterator[BrokerRig]:
-    async with memory_rig(LIMITS) if servers is None else redis_rig(servers, LIMITS) as made:
+async def rig(broker_servers: Arrangement | None) -> AsyncIterator[BrokerRig]:
+    async with broker_rig(broker_servers, LIMITS) as made:
         yield made
 
 

@@ -149,6 +149,11 @@ async def redis_rig(arrangement: Arrangement, limits: Limits) -> AsyncIterator[R
         await rig.broker.close()
 
 
+def broker_rig(servers: Arrangement | None, limits: Limits) -> AbstractAsyncContextManager[BrokerRig]:
+    """On these servers; None: of one process."""
+    return memory_rig(limits) if servers is None else redis_rig(servers, limits)
+
+
 ARRANGEMENTS: dict[str, Callable[[], AbstractContextManager[Arrangement]]] = {
     "redis": standalone,
     "redis before sharding": partial(standalone, *ORDINARY),

@@ -18,6 +18,8 @@ Guarantees, checked by one contract test on each implementation:
 7. *Honest.* When the counter has to begin anew, the epoch changes, and every older position is refused.
 8. *No read ahead.* What ``read`` or ``position`` has returned of a subscribed channel was handed to
    ``deliver`` before it returned, so that who joins there is told nothing twice.
+9. *Whispers leave no trace.* What is whispered is delivered to those who hear the channel at that moment, if it
+   gets there. It has no number and moves nobody's position, and no history holds it.
 
 What it does not do: it stores nothing durably, and knows neither sessions nor wire formats.
 """
@@ -79,6 +81,12 @@ class Broker(Protocol):
         Raises:
             BrokerUnavailable: not started, closed or out of reach. How much of the batch was published is not
                 known: publish it again with the same keys.
+        """
+
+    def whisper(self, channel: Channel, event: Event) -> None:
+        """Tell whoever hears the channel, at once, what nobody may depend on: its ``position`` is no event's.
+
+        Never fails: out of reach, nobody heard it. A channel is published to or whispered on, not both.
         """
 
     async def subscribe(self, channels: Collection[Channel]) -> None:

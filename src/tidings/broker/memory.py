@@ -21,7 +21,7 @@ from tidings.broker.base import BrokerUnavailable, Deliver, History, Limits, Los
 from tidings.domain.channel import Channel
 from tidings.domain.event import Event, Published
 from tidings.domain.people import TenantId
-from tidings.domain.position import Position
+from tidings.domain.position import NOWHERE, Position
 from tidings.metrics import events_published
 
 _SWEEP = 16
@@ -87,6 +87,11 @@ class MemoryBroker:
             positions.append(self._publish(channel, event, now, deliver))
             self._sweep(now)
         return positions
+
+    def whisper(self, channel: Channel, event: Event) -> None:
+        now = self._clock()
+        if self._deliver is not None and channel in self._tenant(channel.tenant, now).heard:
+            _hand_over(Published(channel, NOWHERE, 0, event, now), self._deliver)
 
     async def subscribe(self, channels: Collection[Channel]) -> None:
         now = self._clock()

@@ -54,5 +54,10 @@ GLOBAL_CHANNEL = Channel(GLOBAL_TENANT, ChannelKind.GLOBAL, "all")
 LIMBO = Channel(GLOBAL_TENANT, ChannelKind.SIGNAL, "limbo")
 """What a session hears that is to hear nothing more: nothing is ever published there."""
 
-SIGNALS = Channel(TenantId("signals"), ChannelKind.SIGNAL, "all")
-"""What processes tell each other. Its counter is its own, so that signals move no client's position."""
+SIGNALS = TenantId("signals")
+"""Whose channels processes tell each other on: nobody's, so that signals move no client's position."""
+
+
+def signal_channel(name: str) -> Channel:
+    """The signals of that name."""
+    return Channel(SIGNALS, ChannelKind.SIGNAL, name)

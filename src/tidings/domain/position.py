@@ -19,6 +19,10 @@ class Position:
     offset: int
 
 
+NOWHERE = Position("", 0)
+"""Of what was never numbered."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """What has been seen of a tenant's own events and of everyone's."""

@@ -1,94 +1,105 @@
-"""Signals between processes on one broker: told to everyone once, and lost without harm."""
+"""Signals between processes on one broker: told to everyone who listens for them, and lost without harm."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection
 
 import pytest
 
 from tidings.broker.base import BrokerUnavailable, Limits
 from tidings.broker.memory import MemoryBroker
+from tidings.delivery import signals
 from tidings.delivery.signals import Signals
 from tidings.domain.channel import SIGNALS, Channel
-from tidings.domain.event import Event, Published
-from tidings.domain.position import Position
+from tidings.domain.event import Published
+
+WAKE, REST = "wake", "rest"
 
 
-class Unwilling(MemoryBroker):
-    """A broker that refuses to publish once, if it is told to."""
+class Hall(MemoryBroker):
+    """A broker of several processes, whom nobody can subscribe to at first if ``away``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, away: bool = False) -> None:
         super().__init__(Limits(), clock=time.time)
-        self.refused = asyncio.Event()
-        self.refused.set()
+        self.away = away
+        self.members: list[Signals] = []
+        self.whispers: list[Published] = []
 
-    async def publish(self, batch: Sequence[tuple[Channel, Event]]) -> list[Position]:
-        if not self.refused.is_set():
-            self.refused.set()
+    async def subscribe(self, channels: Collection[Channel]) -> None:
+        if self.away:
+            self.away = False
             raise BrokerUnavailable("away")
-        return await super().publish(batch)
+        await super().subscribe(channels)
 
+    def hear(self, published: Published) -> None:
+        self.whispers.append(published)
+        for member in self.members:
+            member.hear(published)
 
-@asynccontextmanager
-async def running(broker: MemoryBroker, count: int) -> AsyncIterator[tuple[Signals, ...]]:
-    """So many processes' signals; they have subscribed."""
-    made = tuple(Signals(broker) for _ in range(count))
-
-    def deliver(published: Published) -> None:
-        for signals in made:
-            signals.hear(published)
-
-    await broker.start(deliver)
-    tasks = [asyncio.create_task(signals.run()) for signals in made]
-    try:
-        yield made
-    finally:
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    def member(self) -> Signals:
+        self.members.append(Signals(self))
+        return self.members[-1]
 
 
 @pytest.fixture
-def broker() -> Unwilling:
-    return Unwilling()
+async def hall() -> Hall:
+    made = Hall()
+    await made.start(made.hear)
+    return made
 
 
-async def test_everyone_hears_it(broker: Unwilling) -> None:
-    """A signal reaches its own process at once and another one through the broker, each exactly once."""
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
+async def test_everyone_hears_it(hall: Hall) -> None:
+    """A signal reaches its own process and every other one, at once and exactly once."""
+    heard: list[tuple[int, bytes]] = []
+    members = [hall.member() for _ in range(3)]
+    for number, member in enumerate(members):
+        member.on(WAKE, lambda data, number=number: heard.append((number, data)))  # type: ignore[misc]
+        await member.listen()
+    members[1].send(WAKE, b"1")
+    assert sorted(heard) == [(0, b"1"), (1, b"1"), (2, b"1")]
+
+
+async def test_what_is_listened_for(hall: Hall) -> None:
+    """A process hears the names that it listens for, and what nobody listens for is whispered to nobody."""
+    heard: list[bytes] = []
+    one, two = hall.member(), hall.member()
+    one.on(WAKE, heard.append)
+    await one.listen()
+    await two.listen()
+    two.send(REST, b"0")
+    two.send(WAKE, b"1")
+    assert heard == [b"1"]
+    assert [(each.channel.tenant, each.channel.name) for each in hall.whispers] == [(SIGNALS, WAKE)]
+
+
+async def test_a_burst_is_told_once(hall: Hall) -> None:
+    """The same twice in a turn of the event loop is told once; in the next one it is told again."""
     own: list[bytes] = []
-    async with running(broker, 2) as (one, two):
-        one.on("wake", own.append)
-        two.on("wake", heard.put_nowait)
-        one.send("wake", b"1")
-        assert own == [b"1"]
-        assert await heard.get() == b"1"
-        one.send("wake", b"2")
-        assert await heard.get() == b"2"
-        assert own == [b"1", b"2"]
+    others: list[bytes] = []
+    one, two = hall.member(), hall.member()
+    one.on(WAKE, own.append)
+    two.on(WAKE, others.append)
+    await one.listen()
+    await two.listen()
+    for data in (b"", b"", b"last", b""):
+        one.send(WAKE, data)
+    assert own == others == [b"", b"last"]
+    await asyncio.sleep(0)
+    one.send(WAKE)
+    assert own == others == [b"", b"last", b""]
 
 
-async def test_a_burst_is_told_once(broker: Unwilling) -> None:
-    """The same signal, sent many times before it could be published, goes out once."""
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    async with running(broker, 2) as (one, two):
-        two.on("wake", heard.put_nowait)
-        for _ in range(100):
-            one.send("wake")
-        one.send("wake", b"last")
-        assert [await heard.get(), await heard.get()] == [b"", b"last"]
-        assert (await broker.position(SIGNALS.tenant)).offset == 2
-
-
-async def test_lost_without_harm(broker: Unwilling) -> None:
-    """While the broker is away a signal is lost to the others, and the next one is heard."""
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    broker.refused.clear()
-    async with running(broker, 2) as (one, two):
-        two.on("wake", heard.put_nowait)
-        one.send("wake", b"lost")
-        await broker.refused.wait()
-        one.send("wake", b"found")
-        assert await heard.get() == b"found"
+async def test_lost_without_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the broker is away a signal is lost to the others, and listening begins as soon as it is there."""
+    monkeypatch.setattr(signals, "RETRY_SECONDS", 0.0)
+    hall = Hall(away=True)
+    own: list[bytes] = []
+    others: list[bytes] = []
+    one, two = hall.member(), hall.member()
+    one.on(WAKE, own.append)
+    two.on(WAKE, others.append)
+    one.send(WAKE, b"lost")
+    await hall.start(hall.hear)
+    await two.listen()
+    one.send(WAKE, b"found")
+    assert (own, others) == ([b"lost", b"found"], [b"found"])

@@ -105,6 +105,15 @@ class RedisBroker:
                         metrics.events_published.labels(event.name).inc()
         return [positions[index] for index in range(len(batch))]
 
+    def whisper(self, channel: Channel, event: Event) -> None:
+        """A plain PUBLISH.
+
+        Raises:
+            ValueError: as ``publish``.
+        """
+        with contextlib.suppress(BrokerUnavailable):
+            self._started().of(channel.tenant).whisper(channel, event)
+
     async def subscribe(self, channels: Collection[Channel]) -> None:
         """Counted. Begun in batches with whatever else is subscribed to meanwhile.
 

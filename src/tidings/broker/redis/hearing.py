@@ -121,6 +121,11 @@ class Hearing:
         self._held = [published]
         return False
 
+    def overhear(self, published: Published) -> None:
+        """Take what has no number and so no order."""
+        if published.channel in self._seen:
+            _call(self._deliver, published, published.channel)
+
     def lags(self, answer: Answer) -> bool:
         """Whether an answer may say more than has been told."""
         return self._held is not None or answer.upto.epoch != self.epoch or answer.upto.offset > self._passed

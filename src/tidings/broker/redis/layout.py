@@ -4,7 +4,8 @@ A message is a fixed header that the script writes, then what the node that publ
 
     epoch 16 · number 8 · prev 8 · microseconds 8 | class 1 · length of name 1 · of key 2 · name · key · data
 
-The same bytes are published and kept in the history, and nothing in between reads the second part. All keys
+The same bytes are published and kept in the history, and nothing in between reads the second part. Of a whisper the
+publishing node writes the header too, without an epoch and with the number 0, which no event has. All keys
 and channels of a tenant share its hash tag, and so one slot of a cluster. The number in the prefix is that of
 this layout: whoever changes it raises it, and no node reads what another version wrote.
 
@@ -18,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from tidings.domain.channel import Channel
 from tidings.domain.event import Event, EventClass, Published
 from tidings.domain.people import TenantId
-from tidings.domain.position import Position
+from tidings.domain.position import NOWHERE, Position
 
 SLOTS = 16_384
 LOT_EVENTS = 100
@@ -26,6 +27,7 @@ LOT_BYTES = 512 * 1024
 """What one call of the script publishes at most, so that Redis serves others in between."""
 
 _HEADER = struct.Struct(">16sQQQBBH")
+_PLACE = struct.Struct(">16sQQQ")
 _BODY = struct.Struct(">BBH")
 _CLASSES = (EventClass.PROGRESS, EventClass.STATE, EventClass.FINAL, EventClass.INBOX)
 _CODES = {klass: code for code, klass in enumerate(_CLASSES)}
@@ -79,6 +81,15 @@ def pack(event: Event) -> bytes:
         raise ValueError("the name or the key of the event is too long") from fault
 
 
+def whispered(event: Event, now: float) -> bytes:
+    """A whole message that has no place in any history; ``now`` in Unix seconds.
+
+    Raises:
+        ValueError: as ``pack``.
+    """
+    return _PLACE.pack(b"", 0, 0, round(now * 1e6)) + pack(event)
+
+
 def unpack(channel: Channel, message: bytes) -> Published:
     """Read a whole message.
 
@@ -95,7 +106,8 @@ def unpack(channel: Channel, message: bytes) -> Published:
     event = Event(
         message[_HEADER.size : key_at].decode(), message[data_at:], klass, message[key_at:data_at].decode()
     )
-    return Published(channel, Position(epoch.decode(), offset), prev, event, microseconds / 1e6)
+    position = Position(epoch.decode(), offset) if offset else NOWHERE
+    return Published(channel, position, prev, event, microseconds / 1e6)
 
 
 def lots(entries: Sequence[tuple[int, Entry]]) -> Iterator[list[tuple[int, Entry]]]:

@@ -78,8 +78,14 @@ class Link(asyncio.Protocol):
     def send(self, *words: Word) -> None:
         """Send a command that is answered by what is pushed, if at all."""
         if not self._unsent:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._unsent.append(pack_command(words))  # type: ignore[arg-type]  # its stub says a tuple of one
+
+    def flush(self) -> None:
+        """Send now what would be sent at the end of the turn."""
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._fault is None and self._transport is not None:
+            self._transport.write(b"".join(unsent))
 
     def cut(self, fault: str) -> None:
         """End it at once; whoever waits is told ``LinkLost``. Harmless when it is over."""
@@ -122,11 +128,6 @@ class Link(asyncio.Protocol):
             answer.set_exception(Refused(str(reply)))
         else:
             answer.set_result(reply)
-
-    def _flush(self) -> None:
-        unsent, self._unsent = self._unsent, []
-        if self._fault is None and self._transport is not None:
-            self._transport.write(b"".join(unsent))
 
     def _tick(self) -> None:
         self._ticks += 1

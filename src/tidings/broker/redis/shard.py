@@ -8,6 +8,7 @@ away, nobody waits at all.
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from logging import DEBUG, WARNING
@@ -18,6 +19,7 @@ from tidings.broker.base import BrokerUnavailable
 from tidings.broker.redis.address import Address, Target
 from tidings.broker.redis.backoff import backoff
 from tidings.broker.redis.hearing import Counts, Hearing
+from tidings.broker.redis.layout import whispered
 from tidings.broker.redis.ledger import Ledger, Terms
 from tidings.broker.redis.link import LinkLost, Refused
 from tidings.broker.redis.server import Server, reach
@@ -85,6 +87,16 @@ class Shard:
         if self._server is None:
             raise LinkLost("it was lost again")
         return self._server
+
+    def whisper(self, channel: Channel, event: Event) -> None:
+        """Tell who hears it, if the server is there.
+
+        Raises:
+            ValueError: the event's name or key is too long.
+        """
+        message = whispered(event, time.time())
+        if self._server is not None:
+            self._server.whisper(self._ledger.name(channel), message)
 
     async def turn(self) -> None:
         """Wait until what was asked of the tuner before has been done.

@@ -22,6 +22,7 @@ from tidings.broker.redis.link import Refused
 from tidings.broker.redis.server import Server
 from tidings.domain.channel import Channel
 from tidings.domain.people import TenantId
+from tidings.domain.position import NOWHERE
 
 _BATCH = 500
 """Channels that one command names at most."""
@@ -200,7 +201,9 @@ class Tuner:
         except ValueError:
             _log.warning("foreign_message", channel=ear.channel.key)
             return
-        if not ear.hearing.hear(published):
+        if published.position is NOWHERE:
+            ear.hearing.overhear(published)
+        elif not ear.hearing.hear(published):
             self.check(ear.hearing, ear.hearing.channels)
 
     def _forget(self, hearing: Hearing) -> None:

@@ -102,6 +102,35 @@ class TestPublish:
         assert one.broker.counts.connects == 1
 
 
+class TestWhisper:
+    async def test_away(self, redis: RedisServer) -> None:
+        """A whisper while Redis is away is lost, and one when it is back is heard."""
+        async with proxy(redis.port) as gate, node(f"redis://127.0.0.1:{gate.port}", PATIENT) as one:
+            await one.broker.subscribe([ANN])
+            gate.closed = True
+            gate.cut()
+            await until(lambda: not one.broker.connections)
+            one.broker.whisper(ANN, event("0"))
+            gate.closed = False
+            await until(one.broker.healthy)
+            one.broker.whisper(ANN, event("1"))
+            await one.heard(ANN, 1)
+            assert one.numbers(ANN) == [1]
+
+    async def test_refused(self, redis: RedisServer, one: Node) -> None:
+        """What Redis answers to a whisper is nobody's business."""
+        redis.say("ACL", "SETUSER", "default", "-spublish")
+        try:
+            await one.broker.subscribe([ANN])
+            one.broker.whisper(ANN, event("0"))
+            await one.broker.position(ACME)
+        finally:
+            redis.say("ACL", "SETUSER", "default", "+spublish")
+        one.broker.whisper(ANN, event("1"))
+        await one.heard(ANN, 1)
+        assert (one.numbers(ANN), one.broker.counts.connects) == ([1], 1)
+
+
 class TestSubscribe:
     async def test_a_storm(self, one: Node) -> None:
         """Many who join at once share a few round trips, and all of them hear."""

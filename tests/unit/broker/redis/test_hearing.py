@@ -14,7 +14,7 @@ from tests.support.broker_rig import ACME, ANN, BOB, JOB, event
 from tidings.broker.redis.hearing import Answer, Counts, Hearing, Line
 from tidings.domain.channel import Channel
 from tidings.domain.event import Published
-from tidings.domain.position import Position
+from tidings.domain.position import NOWHERE, Position
 
 CHANNELS = (ANN, BOB, JOB)
 channels = st.sampled_from(CHANNELS)
@@ -340,6 +340,18 @@ class TestEpoch:
         hearing.enter(ANN)
         hearing.hear(published(ANN, 5, 3))
         assert (hearing.epoch, lost) == ("e", [])
+
+
+class TestWhispers:
+    def test_while_events_are_held(self, told: Told) -> None:
+        """They wait for nothing, since they stand in no order; of a channel that was left they are ignored."""
+        whisper = Published(ANN, NOWHERE, 0, event(), 0.0)
+        told.hearing.hold()
+        told.hearing.overhear(whisper)
+        assert told.offsets == [0]
+        told.hearing.leave(ANN)
+        told.hearing.overhear(whisper)
+        assert told.offsets == [0]
 
 
 class TestCallBacks:

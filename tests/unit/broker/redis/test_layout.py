@@ -17,10 +17,11 @@ from tidings.broker.redis.layout import (
     slot_of_key,
     tenant_key,
     unpack,
+    whispered,
 )
 from tidings.domain.event import Event, EventClass
 from tidings.domain.people import TenantId
-from tidings.domain.position import Position
+from tidings.domain.position import NOWHERE, Position
 
 HEADER = b"0123456789abcdef" + bytes([0] * 7 + [9]) + bytes([0] * 7 + [4]) + (1_500_000).to_bytes(8, "big")
 
@@ -33,6 +34,13 @@ def test_what_is_packed_is_unpacked(name: str, data: bytes, klass: EventClass, k
     assert (published.channel, published.event) == (ANN, sent)
     assert published.position == Position("0123456789abcdef", 9)
     assert (published.prev, published.published_at) == (4, 1.5)
+
+
+def test_a_whisper() -> None:
+    """It is read as any message, and has no place."""
+    published = unpack(ANN, whispered(event("a", key="k"), 1.5))
+    assert (published.event, published.position) == (event("a", key="k"), NOWHERE)
+    assert (published.prev, published.published_at) == (0, 1.5)
 
 
 @pytest.mark.parametrize(
