@@ -24,8 +24,8 @@ from tidings.jobs.worker import Worker
 from tidings.settings import Settings
 from tidings.store.database import Database
 
-_DUE = "job due"
-_CANCELLED = "job cancelled"
+DUE = "job due"
+CANCELLED = "job cancelled"
 
 
 class Workshop:
@@ -48,8 +48,8 @@ class Workshop:
         self._artifacts = Artifacts(database, relay, self.files, limits)
         self.worker = self._worker() if settings.runs_jobs else None
         if self.worker is not None:
-            signals.on(_DUE, self._wake)
-            signals.on(_CANCELLED, self._cancel)
+            signals.on(DUE, self._wake)
+            signals.on(CANCELLED, self._cancel)
         self.jobs = Jobs(database, relay, REGISTRY, self._due, self._cancelled)
         self.external = External(database, relay)
 
@@ -95,17 +95,17 @@ class Workshop:
             self.worker = self._worker()
             raise
 
-    def _due(self) -> None:
-        """A job may be run, by whichever worker is free."""
-        self._signals.send(_DUE)
+    def _due(self, job_id: str | None = None) -> None:
+        """A job may be run, that one or whichever, by any worker that is free."""
+        self._signals.send(DUE, (job_id or "").encode())
 
     def _cancelled(self, job_id: str) -> None:
         """Whoever runs the job should end it."""
-        self._signals.send(_CANCELLED, job_id.encode())
+        self._signals.send(CANCELLED, job_id.encode())
 
-    def _wake(self, _: bytes) -> None:
+    def _wake(self, job_id: bytes) -> None:
         if self.worker is not None:
-            self.worker.wake()
+            self.worker.wake(job_id.decode() or None)
 
     def _cancel(self, job_id: bytes) -> None:
         if self.worker is not None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.store_rig import a_job, after, migrated, settle
 from tidings.domain.event import Event, EventClass
-from tidings.store import family, jobs, lease, outbox
+from tidings.store import claims, family, jobs, lease, outbox
 from tidings.store.beginnings import ATTEMPT, JOB
 from tidings.store.database import Database
 from tidings.store.lease import Lease, Retry, Wait
@@ -32,7 +32,7 @@ async def test_attempts_are_told_of(db: Database) -> None:
 
     async def told(now: float) -> list[tuple[str, bytes]]:
         async with db.stroke() as tx:
-            await lease.claim(tx, "w1", ["demo.steps"], 9, after(now), 10, pattern)
+            await claims.in_turn(tx, "w1", ["demo.steps"], 9, after(now), 10, pattern)
         async with db.write() as tx:
             lines = await outbox.pending(tx, 10)
             await outbox.delete(tx, lines[-1].seq if lines else 0)

@@ -9,7 +9,7 @@ from tests.support.store_rig import a_job, after, migrated, settle
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.event import Event, EventClass
 from tidings.domain.job import Artifact, JobError, JobPriority, JobStatus
-from tidings.store import jobs, lease, outbox
+from tidings.store import claims, jobs, lease, outbox
 from tidings.store.database import Database
 from tidings.store.job_rows import StoredJob
 from tidings.store.jobs import Report
@@ -29,7 +29,7 @@ async def put(db: Database, *stored: StoredJob) -> None:
 
 async def claimed(db: Database, *, at: float = 1) -> StoredJob:
     async with db.write() as tx:
-        (one,) = await lease.claim(tx, "worker", ["demo.steps"], 1, after(at), 30)
+        (one,) = await claims.in_turn(tx, "worker", ["demo.steps"], 1, after(at), 30)
     return one
 
 
@@ -162,7 +162,7 @@ async def test_cancel_queued(db: Database) -> None:
     async with db.write() as tx:
         gone = await jobs.cancel(tx, acme.id, ann.id, stored.job.id, after(1))
         assert await jobs.cancel(tx, acme.id, ann.id, stored.job.id, after(2)) is None
-        assert await lease.claim(tx, "worker", ["demo.steps"], 9, after(3), 30) == []
+        assert await claims.in_turn(tx, "worker", ["demo.steps"], 9, after(3), 30) == []
     assert gone is not None
     assert (gone.job.status, gone.job.finished_at) == (JobStatus.CANCELLED, after(1))
 

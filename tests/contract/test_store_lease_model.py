@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.store_rig import a_job, after, migrated, settle
 from tidings.domain.job import JobStatus
-from tidings.store import jobs, kinds, lease
+from tidings.store import claims, jobs, kinds, lease
 from tidings.store.database import Database
 from tidings.store.lease import Lease, Outcome, Retry
 
@@ -86,7 +86,7 @@ async def test_one_owner(db: Database, steps: list[tuple[str, int, int, int]]) -
 async def _take(tx: AsyncConnection, model: Model, kind: str, step: tuple[str, str, int], now: float) -> None:
     what, worker, which = step
     if what == "claim":
-        got = await lease.claim(tx, worker, [kind], 1 + which % 3, after(now), LEASE_SECONDS)
+        got = await claims.in_turn(tx, worker, [kind], 1 + which % 3, after(now), LEASE_SECONDS)
         assert len(got) == min(1 + which % 3, len(model.queued))
         for one in got:
             model.grant(Lease(one.job.id, one.job.attempt), worker, now + LEASE_SECONDS)

@@ -18,6 +18,7 @@ from tidings.domain.job import JobStatus, Rate
 from tidings.domain.people import Tenant, User
 from tidings.store import (
     audit,
+    claims,
     family,
     jobs,
     lease,
@@ -54,8 +55,11 @@ QUERIES: dict[str, Query] = {
     "page of jobs": lambda tx, t, u: jobs.page(tx, t.id, u.id, cursor="MDE", limit=50),
     "page of children": lambda tx, t, u: jobs.page(tx, t.id, u.id, cursor="MDE", limit=50, parent="x"),
     "cancel below": lambda tx, t, u: jobs.cancel_below(tx, t.id, "x", after(1)),
-    "claim": lambda tx, t, u: lease.claim(tx, "w", ["demo.steps", "report.build"], 5, after(1), 10),
-    "claim and tell": lambda tx, t, u: lease.claim(tx, "w", ["demo.steps"], 5, after(1), 10, STARTED),
+    "claim": lambda tx, t, u: claims.in_turn(tx, "w", ["demo.steps", "report.build"], 5, after(1), 10),
+    "claim and tell": lambda tx, t, u: claims.in_turn(tx, "w", ["demo.steps"], 5, after(1), 10, STARTED),
+    "claim by name": lambda tx, t, u: claims.named(
+        tx, "w", ["x", "y"], ["demo.steps"], after(1), 10, STARTED
+    ),
     "count starts": lambda tx, t, u: starts.count(tx, {"demo.steps": Rate(1, 1.0)}, after(1)),
     "renew": lambda tx, t, u: lease.renew(tx, "w", after(1), 10),
     "finish": lambda tx, t, u: lease.finish(tx, "w", [Outcome(Lease("x", 1), JobStatus.FAILED)], after(1)),
@@ -127,7 +131,7 @@ async def test_plans_of_a_quiet_hour(postgres_url: str) -> None:
         async def turn() -> tuple[int, int]:
             async with db.write() as tx:
                 before = await tx.scalar(READ)
-                claimed = await lease.claim(tx, "w", ["demo.steps"], 1, after(1), 10, STARTED)
+                claimed = await claims.in_turn(tx, "w", ["demo.steps"], 1, after(1), 10, STARTED)
                 ended = [Outcome(Lease(one.job.id, 1), JobStatus.SUCCEEDED) for one in claimed]
                 await lease.finish(tx, "w", ended or [Outcome(Lease("x", 1), JobStatus.FAILED)], after(1))
                 return len(claimed), int(await tx.scalar(READ) - before)

@@ -81,9 +81,9 @@ class JobRig:
     def __post_init__(self) -> None:
         self.jobs = Jobs(self.database, self.relay, self.registry, self.wake, self.cancel_hint)
 
-    def wake(self) -> None:
+    def wake(self, job_id: str | None = None) -> None:
         for worker in self.workers:
-            worker.wake()
+            worker.wake(job_id)
 
     def cancel_hint(self, job_id: str) -> None:
         for worker in self.workers:
@@ -127,7 +127,7 @@ class JobRig:
                 tx, self.principal, kind=kind, payload=payload or {}, priority=priority
             )
             await self.broker.subscribe([job.channel])
-        self.jobs.committed()
+        self.jobs.committed(job.id)
         return job
 
     def events(self, job: Job) -> list[dict[str, Any]]:

@@ -151,7 +151,7 @@ async def serving(url: str, routes: Sequence[BaseRoute] = (), **changes: Any) ->
 async def _jobs(database: Database, relay: Relay) -> Jobs:
     registry = Registry()
     demo.register(registry)
-    jobs = Jobs(database, relay, registry, wake=lambda: None, cancel_hint=lambda _: None)
+    jobs = Jobs(database, relay, registry, wake=lambda _: None, cancel_hint=lambda _: None)
     await jobs.start()
     await External(database, relay).start()
     return jobs

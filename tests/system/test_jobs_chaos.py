@@ -26,6 +26,7 @@ from tidings.broker.base import Limits
 from tidings.broker.redis.broker import RedisBroker
 from tidings.broker.redis.ledger import Terms
 from tidings.delivery.relay import Relay
+from tidings.delivery.signals import Signals
 from tidings.domain.channel import Channel
 from tidings.domain.event import EventClass, Published
 from tidings.domain.job import Job
@@ -34,6 +35,7 @@ from tidings.jobs.kinds import REGISTRY
 from tidings.jobs.requests import Jobs
 from tidings.store import jobs
 from tidings.store.database import Database
+from tidings.workshop import DUE
 
 ROOT = Path(__file__).parents[2]
 KINDS = "tests.support.chaos_kinds"
@@ -65,7 +67,11 @@ class Crowd:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self.jobs = Jobs(self.database, self.relay, REGISTRY, lambda: None, lambda _: None)
+        self.signals = Signals(self.broker)
+        self.jobs = Jobs(self.database, self.relay, REGISTRY, self.due, lambda _: None)
+
+    def due(self, job_id: str | None) -> None:
+        self.signals.send(DUE, (job_id or "").encode())
 
     def hear(self, published: Published) -> None:
         if published.event.klass is EventClass.FINAL:
@@ -83,7 +89,7 @@ class Crowd:
                 )
                 await self.broker.subscribe([job.channel])
             self.accepted.append(job)
-            self.jobs.committed()
+            self.jobs.committed(job.id)
             await asyncio.sleep(self.chance.uniform(0, 0.04))
 
     async def all_over(self) -> None:

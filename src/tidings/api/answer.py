@@ -26,7 +26,11 @@ def listing(page: Page[Resource]) -> Response:
     return Json({"items": [item.to_json() for item in page.items], "nextCursor": page.next_cursor})
 
 
-def created(status: int, body: bytes, collection: str) -> Response:
-    """What was made, with where it is. A repeated answer is one too, so the id is read out of the body."""
-    location = f"{collection}/{orjson.loads(body)['id']}"
+def id_of(body: bytes) -> str:
+    """The id of what an answer shows."""
+    return str(orjson.loads(body)["id"])
+
+
+def created(status: int, body: bytes, location: str) -> Response:
+    """What was made, with where it is."""
     return Response(body, status, {"Location": location}, media_type="application/json")

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidings.api import catalogue
-from tidings.api.answer import Json, created, listing
+from tidings.api.answer import Json, created, id_of, listing
 from tidings.api.body import read_form, read_nothing, read_query
 from tidings.api.forms import ListJobs
 from tidings.api.idempotency import create_once
@@ -47,8 +47,9 @@ class Jobs:
             return 202, strictjson.dumps(await self._submit(tx, principal, form))
 
         status, body = await create_once(self._services.at_a_stroke, principal, request, raw, act)
-        self._services.jobs.committed()
-        return created(status, body, "/jobs")
+        job_id = id_of(body)  # a repeated answer has one too
+        self._services.jobs.committed(job_id)
+        return created(status, body, f"/jobs/{job_id}")
 
     async def _submit(self, tx: Statements, principal: Principal, form: CreateJob) -> dict[str, Any]:
         """What is answered: the job, and if it runs elsewhere the token to report on it with."""

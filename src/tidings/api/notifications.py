@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidings.api import catalogue
-from tidings.api.answer import Json, created, listing
+from tidings.api.answer import Json, created, id_of, listing
 from tidings.api.body import read_form, read_nothing, read_query
 from tidings.api.idempotency import create_once
 from tidings.api.operation import Served
@@ -50,7 +50,7 @@ class Notifications:
 
         status, body = await create_once(self._services.once, principal, request, raw, act)
         self._services.relay.kick()
-        return created(status, body, "/notifications")
+        return created(status, body, f"/notifications/{id_of(body)}")
 
     async def page(self, request: Request) -> Response:
         principal = await admit(self._services, request)

@@ -48,8 +48,8 @@ class Jobs(Protocol):
     ) -> Job:
         """Accept a job. Raises UNKNOWN_KIND, VALIDATION_FAILED."""
 
-    def committed(self) -> None:
-        """The transaction of a ``submit`` has been committed."""
+    def committed(self, job_id: str | None = None) -> None:
+        """The transaction of the job's ``submit`` has been committed; None: of several."""
 
     async def get(self, principal: Principal, job_id: str) -> Job: ...
 

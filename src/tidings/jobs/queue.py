@@ -6,7 +6,7 @@ work on a transaction of the caller's, who kicks the relay after the commit.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -23,7 +23,7 @@ from tidings.domain.event import Event
 from tidings.domain.job import TERMINAL_TYPE, Job, JobError, JobEvent, JobEventType, JobStatus, event_of
 from tidings.jobs.kinds import Registry
 from tidings.jobs.outcome import Done, Failed, HandedBack, Verdict
-from tidings.store import beginnings, lease, outbox
+from tidings.store import beginnings, claims, lease, outbox
 from tidings.store import jobs as job_rows
 from tidings.store import kinds as kind_rows
 from tidings.store.job_rows import StoredJob
@@ -119,7 +119,7 @@ async def claim(
     claimed: list[StoredJob] = []
     while left and free > 0:
         bite = min(free, *left.values())
-        taken = await lease.claim(tx, worker, left.keys(), bite, now, lease_seconds, pattern)
+        taken = await claims.in_turn(tx, worker, left.keys(), bite, now, lease_seconds, pattern)
         for stored in taken:
             left[stored.job.kind] -= 1
         left = {kind: count for kind, count in left.items() if count > 0}
@@ -128,6 +128,18 @@ async def claim(
         if len(taken) < bite:
             break
     return claimed
+
+
+async def claim_these(
+    tx: Statements,
+    worker: str,
+    job_ids: Collection[str],
+    kinds: Collection[str],
+    now: datetime,
+    lease_seconds: float,
+) -> list[StoredJob]:
+    """Start those of these jobs that are due and of these kinds, as the worker's, whoever else waits."""
+    return await claims.named(tx, worker, job_ids, kinds, now, lease_seconds, _started(now))
 
 
 async def settle(

@@ -36,7 +36,7 @@ longer, and until then nothing is in the way of the start.
 class Jobs:
     """``registry`` holds the kinds whose code this process has; those of other processes are in the database.
 
-    ``wake`` tells the worker of this process that a job is due, ``cancel_hint`` that its job is cancelled.
+    ``wake`` tells workers that a job is due: that one, or whichever; ``cancel_hint`` that theirs is cancelled.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Jobs:
         database: Database,
         relay: Relay,
         registry: Registry,
-        wake: Callable[[], None],
+        wake: Callable[[str | None], None],
         cancel_hint: Callable[[str], None],
         *,
         clock: Clock = queue.utc_now,
@@ -91,9 +91,9 @@ class Jobs:
         await queue.accept(tx, [StoredJob(job, run_at=due)], now)
         return job
 
-    def committed(self) -> None:
-        """What was submitted is committed: have it begun at once, and told of."""
-        self._wake()
+    def committed(self, job_id: str | None = None) -> None:
+        """What was submitted is committed: have it begun at once, and told of. None: it may be several jobs."""
+        self._wake(job_id)
         self._relay.kick(NEWS_SECONDS)
 
     async def get(self, principal: Principal, job_id: str) -> Job:
@@ -153,7 +153,7 @@ class Jobs:
             if not one.job.status.finished:
                 self._cancel_hint(one.job.id)
         if due:
-            self._wake()
+            self._wake(None)
         return stored.job
 
     async def retry(self, principal: Principal, job_id: str) -> Job:
@@ -170,7 +170,7 @@ class Jobs:
             if stored is None:
                 raise TidingsError(ErrorCode.CONFLICT, "Only a failed or cancelled job can be tried again")
             await queue.tell(tx, [(stored.job, JobEventType.QUEUED, None)], now)
-        self.committed()
+        self.committed(job_id)
         return stored.job
 
 

@@ -9,7 +9,7 @@ import asyncio
 import heapq
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -75,6 +75,8 @@ class Worker:
         store = partial(artifacts.attach, worker_id)
         self._executor = Executor(registry, relay, store, limits, self.wake, self._certain, chance)
         self._wanted = asyncio.Event()
+        self._anything = True  # whether there may be jobs to claim of which it was not told
+        self._told: set[str] = set()  # jobs of which it was
         self._stopped = asyncio.Event()
         self._stopped.set()
         self._draining = self._handing_back = False
@@ -104,8 +106,14 @@ class Worker:
             await self._executor.close()
             self._stopped.set()
 
-    def wake(self) -> None:
-        """There may be a job to run."""
+    def wake(self, job_id: str | None = None) -> None:
+        """There may be a job to run: that one, or whichever."""
+        if job_id is None:
+            self._anything = True
+        elif len(self._told) < self._limits.concurrency:
+            self._told.add(job_id)
+        else:
+            self._anything = True
         self._wanted.set()
 
     def cancel_hint(self, job_id: str) -> None:
@@ -140,6 +148,7 @@ class Worker:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(times)):
                 await self._wanted.wait()
+        self._anything |= not self._wanted.is_set()
         self._wanted.clear()
 
     async def _turn(self) -> None:
@@ -156,7 +165,7 @@ class Worker:
 
     async def _serve(self) -> None:
         """Settle what has ended, and claim what can begin."""
-        now, time = queue.utc_now(), _time()
+        now, time, told = queue.utc_now(), _time(), self._all_there_is()
         while self._alarms and self._alarms[0] <= time:
             heapq.heappop(self._alarms)
         ended = tuple(self._executor.ended)
@@ -166,7 +175,7 @@ class Worker:
         settled: Sequence[tuple[Ended, Job]] = ()
         due = False
         if not ended and not self._pace.paced:
-            claimed = await self._claim(free, now)
+            claimed = await self._claim(free, now, told)
         else:
             async with self._database.write() as tx:
                 room = await self._pace.room(tx, self._executor.room(free) if free > 0 else {}, now)
@@ -187,15 +196,24 @@ class Worker:
             self._due()
         self._note(settled, time)
 
-    async def _claim(self, free: int, now: datetime) -> list[StoredJob]:
-        """Claim by as few trips to the database as can be: an idle worker's next job waits for each of them.
+    def _all_there_is(self) -> Collection[str]:
+        """The jobs that are all there can be to claim; none: there may be any."""
+        told, self._told = self._told, set()
+        anything, self._anything = self._anything, False
+        return () if anything else told
 
-        What follows on claims has its own transaction. If that fails they are strays, which ``_keep`` takes up.
+    async def _claim(self, free: int, now: datetime, told: Collection[str]) -> list[StoredJob]:
+        """Claim by as little as can be, and in one trip to the database: an idle worker's next job waits for it.
+
+        There need be no turns where all that are known of have room. What follows on claims has its own transaction.
+        If that fails they are strays, which ``_keep`` takes up.
         """
+        room, lease_seconds = self._executor.room(free), self._limits.lease
         async with self._database.stroke() as tx:
-            claimed = await queue.claim(
-                tx, self._id, self._executor.room(free), free, now, self._limits.lease
-            )
+            if told and len(told) <= min(free, *room.values()):
+                claimed = await queue.claim_these(tx, self._id, told, room, now, lease_seconds)
+            else:
+                claimed = await queue.claim(tx, self._id, room, free, now, lease_seconds)
         if family.concerns(claimed):
             async with self._database.write() as tx:
                 claimed = await family.follow(tx, claimed, now)

@@ -1,8 +1,8 @@
-"""The queue's SQL: workers claim jobs, hold them by leases, and give them back in one state or another.
+"""The queue's SQL: workers hold jobs by leases, and give them back in one state or another.
 
 A job is held by one worker at a time, for one attempt. Every write here names both, so one whose lease was
-lost writes nothing, however late it wakes up. How many to claim, how long a lease is and when a failed job
-runs again is decided by ``tidings.jobs``.
+lost writes nothing, however late it wakes up. How jobs are come by is ``claims``'; how long a lease is and when a
+failed job runs again is decided by ``tidings.jobs``.
 """
 
 from collections.abc import Collection, Iterable
@@ -13,30 +13,22 @@ from typing import Any, Final
 
 import orjson
 from sqlalchemy import (
-    CTE,
     ColumnElement,
-    Executable,
     Text,
     TextClause,
     bindparam,
-    case,
-    func,
     select,
     text,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tidings.domain.event import Event
-from tidings.domain.job import JobError, JobPriority, JobStatus
+from tidings.domain.job import JobError, JobStatus
 from tidings.domain.strictjson import dumps
-from tidings.store import beginnings
 from tidings.store.columns import Moment
 from tidings.store.job_rows import StoredJob, locked, stored_of
-from tidings.store.stroke import Statements
 from tidings.store.tables import jobs
 from tidings.store.tenancy import crosses_tenants
-from tidings.store.turn import depth, next_in_turn
 
 _FREE: Final[dict[str, Any]] = {"lease_owner": None, "lease_expires_at": None, "waiting_since": None}
 _QUEUED: Final[dict[str, Any]] = {
@@ -169,41 +161,6 @@ class Progress:
     message: str | None = None
 
 
-@crosses_tenants("whose turn it is among the tenants is what is being asked")
-async def claim(
-    tx: Statements,
-    worker: str,
-    kinds: Collection[str],
-    limit: int,
-    now: datetime,
-    lease_seconds: float,
-    pattern: Event | None = None,
-) -> list[StoredJob]:
-    """Start at most ``limit`` jobs of those kinds, whose turn it is, as ``worker``'s.
-
-    Of several workers that claim at once each gets other jobs. One that has waited for its children goes on
-    where it was, which is no new attempt. Of each new attempt an event of that pattern (``beginnings``) is put
-    into the outbox, on PostgreSQL by the same statement.
-    """
-    dialect = tx.dialect.name
-    told = {} if pattern is None else beginnings.of_pattern(pattern)
-    at_once = pattern is not None and dialect != "sqlite"
-    parameters = {
-        "kinds": orjson.dumps(list(kinds)).decode(),
-        "now": now,
-        "size": limit,
-        "reach": depth(dialect, limit),
-        "worker": worker,
-        "until": now + timedelta(seconds=lease_seconds),
-    }
-    rows = await tx.execute(_claim(dialect, tell=at_once), parameters | told if at_once else parameters)
-    claimed = [stored_of(row) for row in rows]
-    if claimed and pattern is not None and not at_once:
-        which = beginnings.among([stored.job.id for stored in claimed])
-        await tx.execute(beginnings.told_among(), told | which | {"now": now})
-    return sorted(claimed, key=lambda stored: (stored.job.priority is not JobPriority.PRO, stored.job.id))
-
-
 @crosses_tenants("a worker renews the leases of every tenant's jobs in one statement")
 async def renew(tx: AsyncConnection, worker: str, now: datetime, lease_seconds: float) -> Renewed:
     """Hold on to whatever the worker still holds. What is missing from the answer is another's, or over."""
@@ -326,42 +283,6 @@ async def expired(tx: AsyncConnection, now: datetime, limit: int) -> list[Stored
         .with_for_update(skip_locked=True)
     )
     return [stored_of(row) for row in await tx.execute(query)]
-
-
-@cache
-def _claim(dialect: str, *, tell: bool) -> Executable:
-    """The statement of ``claim``."""
-    turn = next_in_turn(dialect)
-    goes_on = jobs.c.waiting_since.is_not(None)
-    statement = (
-        update(jobs)
-        .where(_among(turn, dialect))
-        .values(
-            status=JobStatus.RUNNING.value,
-            stage=case((goes_on, jobs.c.stage)),
-            progress=case((goes_on, jobs.c.progress), else_=0.0),
-            message=case((goes_on, jobs.c.message)),
-            attempt=jobs.c.attempt + case((goes_on, 0), else_=1),
-            started_at=case((goes_on, jobs.c.started_at), else_=bindparam("now", type_=Moment)),
-            lease_owner=bindparam("worker"),
-            lease_expires_at=bindparam("until"),
-        )
-        .returning(jobs)
-    )
-    if not tell:
-        return statement
-    begun = statement.cte("begun")
-    return select(begun).add_cte(beginnings.told_of(begun))
-
-
-def _among(turn: CTE, dialect: str) -> ColumnElement[bool]:
-    """Those whose turn it is. As an array PostgreSQL has no choice but to look each up by its id."""
-    ids = select(turn.c.id)
-    return (
-        jobs.c.id.in_(ids)
-        if dialect == "sqlite"
-        else jobs.c.id == func.any(func.array(ids.scalar_subquery()))
-    )
 
 
 @cache
