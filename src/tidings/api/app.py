@@ -26,11 +26,14 @@ from tidings.api.tickets import Tickets
 def build(services: Services, more: Sequence[BaseRoute] = ()) -> ASGIApp:
     """Everything under one ASGI application. ``more`` are routes of other rooms: streams, pages.
 
-    What ``more`` routes raise is answered as a problem too. ``/notifications/events`` and the like come before
-    the paths here that would match them.
+    What ``more`` routes raise is answered as a problem too. Paths without parameters come first, which match nothing
+    else and are asked for most; then ``more``, so that ``/notifications/events`` and the like come before the paths
+    here that would match them.
     """
     own = routes(operations(services), also={catalogue.JOB_EVENTS.path: catalogue.JOB_EVENTS.method})
-    router = Router([*more, *own, *docs.routes(openapi.document())], redirect_slashes=False)
+    plain = [route for route in own if not route.param_convertors]
+    rest = [route for route in own if route.param_convertors]
+    router = Router([*plain, *more, *rest, *docs.routes(openapi.document())], redirect_slashes=False)
     return Edge(router, services)
 
 
