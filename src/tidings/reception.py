@@ -27,6 +27,9 @@ from tidings.sharing import Sharing
 from tidings.store import users
 from tidings.store.database import Database
 
+_PACE = 2000.0
+"""Requests a second that one user makes to other nodes at most: more than a node can serve."""
+
 
 class Reception:
     """Who is it: keys, directory, origins, limits, and the ways in that are built on them."""
@@ -61,7 +64,7 @@ class Reception:
             self.authenticator, self.origins, self.tickets, cookie_name=self.cookie_name
         )
         self.socket_limiter = shared.limiter(settings.rate_limit_points, settings.rate_limit_seconds)
-        self.rest_limiter = shared.limiter(settings.rest_rate_per_minute, 60.0)
+        self.rest_limiter = shared.limiter(settings.rest_rate_per_minute, 60.0, pace=_PACE)
         self.report_limiter = shared.limiter(settings.report_rate_per_minute, 60.0)
         self.console_limiter = shared.limiter(settings.console_rate_per_minute, 60.0)
 

@@ -4,6 +4,7 @@ A page of the composition root: like ``app`` it may import everything, and only 
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -37,8 +38,8 @@ class Sharing(Protocol):
     streams: Slots
     addresses: Addresses
 
-    def limiter(self, points: int, seconds: float) -> Limiter:
-        """A window over all nodes. Made before ``run``."""
+    def limiter(self, points: int, seconds: float, *, pace: float = math.inf) -> Limiter:
+        """A window over all nodes, of which others spend at most ``pace`` a second. Made before ``run``."""
 
     def measure(self) -> None:
         """Bring the metrics of the connections up to date."""
@@ -98,7 +99,7 @@ class Alone:
         self.streams: Slots = LocalSlots()
         self.addresses: Addresses = LocalSlots()
 
-    def limiter(self, points: int, seconds: float) -> Limiter:
+    def limiter(self, points: int, seconds: float, *, pace: float = math.inf) -> Limiter:
         return SlidingWindow(points, seconds)
 
     def measure(self) -> None:
@@ -136,8 +137,9 @@ class Together:
         self.streams: Slots = self.users
         self.addresses: Addresses = SharedAddresses(self._leases, self._registry.count)
 
-    def limiter(self, points: int, seconds: float) -> Limiter:
-        made = RedisLimiter(self._redis, self._node, points, seconds, nodes=self._registry.count)
+    def limiter(self, points: int, seconds: float, *, pace: float = math.inf) -> Limiter:
+        nodes = self._registry.count
+        made = RedisLimiter(self._redis, self._node, points, seconds, nodes=nodes, pace=pace)
         self._limiters.append(made)
         return made
 

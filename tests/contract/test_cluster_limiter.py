@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.cluster_rig import Cluster, cluster
+from tests.support.cluster_rig import Client, Cluster, cluster
 from tests.support.identity_rig import HandClock
 from tests.support.redis import RedisServer, serving
 from tidings.cluster.limiter import RedisLimiter
@@ -221,3 +221,79 @@ async def test_an_outage_lets_in_no_more(
             client.cut = False
             await place.catch_up()
         await play(after, 0)
+
+
+class TestPace:
+    """Nobody waits for Redis of whose window more was left than could have been spent elsewhere since."""
+
+    @pytest.fixture
+    async def nodes(self, server: RedisServer) -> AsyncIterator[Cluster]:
+        async with cluster(server) as made:
+            yield made
+
+    def paced(
+        self, nodes: Cluster, name: str, points: int = 20, pace: float = 10.0
+    ) -> tuple[Client, RedisLimiter]:
+        client = nodes.client()
+        return client, RedisLimiter(client, name, points, 60, pace=pace, clock=nodes.clock)
+
+    async def told(self, limiter: RedisLimiter) -> None:
+        """Redis has answered all that nobody waited for."""
+        for own in limiter._keys.values():
+            if own.ahead is not None:
+                await own.ahead
+
+    async def test_counted_all_the_same(self, nodes: Cluster) -> None:
+        """What is let in before Redis has answered counts as any other, here and elsewhere."""
+        _, one = self.paced(nodes, "one")
+        for left in reversed(range(20)):
+            assert await one.hit("u") == Verdict(True, 20, left, 60, 0)
+            await self.told(one)
+        assert not (await one.hit("u")).allowed
+        assert not (await self.paced(nodes, "other")[1].hit("u")).allowed
+
+    async def test_nobody_waits(self, nodes: Cluster) -> None:
+        """With enough left, a hit is let in whatever Redis does meanwhile; the one behind it waits for Redis."""
+        client, one = self.paced(nodes, "one")
+        await one.hit("u")
+        client.cut = True
+        assert await one.hit("u") == Verdict(True, 20, 18, 60, 0)
+        assert one._keys["u"].ahead is not None
+        await self.told(one)
+        client.cut = False
+        assert (await one.hit("u")).remaining == 17
+
+    @pytest.mark.parametrize(("seconds", "waits"), [(0.5, False), (1.9, True)])
+    async def test_what_was_left_may_be_spent(self, nodes: Cluster, seconds: float, *, waits: bool) -> None:
+        """After a while somebody may have spent it, at that pace, and Redis is asked first."""
+        _, one = self.paced(nodes, "one")
+        _, other = self.paced(nodes, "other")
+        await one.hit("u")
+        for _ in range(19):
+            await other.hit("u")
+            await self.told(other)
+        nodes.advance(seconds)
+        assert (await one.hit("u")).allowed is not waits
+        await self.told(one)
+        assert not (await one.hit("u")).allowed
+
+    async def test_at_once(self, nodes: Cluster) -> None:
+        """Of many at once no more are let in than there is room for."""
+        _, one = self.paced(nodes, "one")
+        await one.hit("u")
+        verdicts = await asyncio.gather(*(one.hit("u") for _ in range(60)))
+        await self.told(one)
+        assert sum(verdict.allowed for verdict in verdicts) == 19
+        assert not (await one.hit("u")).allowed
+
+    async def test_after_an_outage(self, nodes: Cluster) -> None:
+        """What was let in just before Redis was known to be away is told to it when it is back."""
+        client, one = self.paced(nodes, "one", 3, pace=0.0)
+        await one.hit("u")
+        client.cut = True
+        assert (await one.hit("u")).allowed
+        await self.told(one)
+        client.cut = False
+        await one.catch_up()
+        _, other = self.paced(nodes, "other", 3)
+        assert (await other.hit("u")).remaining == 0
