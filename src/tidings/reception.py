@@ -28,7 +28,7 @@ from tidings.store import users
 from tidings.store.database import Database
 
 _PACE = 2000.0
-"""Requests a second that one user makes to other nodes at most: more than a node can serve."""
+"""Requests a second that one user makes to all other nodes at most, as far as can be believed."""
 
 
 class Reception:

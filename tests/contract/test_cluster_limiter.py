@@ -1,7 +1,7 @@
 """What every ``Limiter`` promises, in one process and over many nodes, and the window against its reference."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from tests.support.cluster_rig import Client, Cluster, cluster
 from tests.support.identity_rig import HandClock
 from tests.support.redis import RedisServer, serving
+from tidings.broker.redis.link import Word
+from tidings.broker.redis.script import Script
 from tidings.cluster.limiter import RedisLimiter
 from tidings.identity.limiter import Limiter, SlidingWindow, Verdict
 
@@ -51,6 +53,25 @@ def limiters(nodes: Cluster, points: int, seconds: float, count: int = NODES) ->
         yield RedisLimiter(
             nodes.client(), f"n{number}", points, seconds, nodes=lambda: count, clock=nodes.clock
         )
+
+
+class Post:
+    """Keeps a client's answers with these numbers on their way until ``released``; one has ``arrived`` there."""
+
+    def __init__(self, client: Client, kept: range) -> None:
+        self.arrived, self.released = asyncio.Event(), asyncio.Event()
+        self._kept = kept
+        self._number = 0
+        self._run = client.run
+        client.run = self.run  # type: ignore[method-assign]
+
+    async def run(self, script: Script, key: str | Sequence[str], *words: Word) -> object:
+        reply = await self._run(script, key, *words)
+        number, self._number = self._number, self._number + 1
+        if number in self._kept:
+            self.arrived.set()
+            await self.released.wait()
+        return reply
 
 
 async def test_twenty_in_any_sixty_seconds_over_all_nodes(rig: Rig) -> None:
@@ -284,6 +305,33 @@ class TestPace:
         verdicts = await asyncio.gather(*(one.hit("u") for _ in range(60)))
         await self.told(one)
         assert sum(verdict.allowed for verdict in verdicts) == 19
+        assert not (await one.hit("u")).allowed
+
+    async def test_one_more_while_others_are_asked(self, nodes: Cluster) -> None:
+        """What Redis has not answered yet may be let in, and is not spent twice."""
+        client, one = self.paced(nodes, "one", pace=0.0)
+        post = Post(client, range(1, 20))
+        many = [asyncio.create_task(one.hit("u")) for _ in range(20)]
+        await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+        more = asyncio.create_task(one.hit("u"))
+        await asyncio.sleep(0)
+        post.released.set()
+        allowed = [verdict.allowed for verdict in await asyncio.gather(more, *many)]
+        await self.told(one)
+        assert sum(allowed) == 20
+
+    async def test_an_answer_that_was_long_on_its_way(self, nodes: Cluster) -> None:
+        """What was left is as old as the question."""
+        client, one = self.paced(nodes, "one")
+        _, other = self.paced(nodes, "other")
+        post = Post(client, range(1))
+        first = asyncio.create_task(one.hit("u"))
+        await post.arrived.wait()
+        while (await other.hit("u")).remaining:
+            await self.told(other)
+        nodes.advance(1.9)
+        post.released.set()
+        assert (await first).allowed
         assert not (await one.hit("u")).allowed
 
     async def test_after_an_outage(self, nodes: Cluster) -> None:

@@ -13,7 +13,6 @@ from tidings import metrics
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.domain.job import Job, JobError, JobPriority, JobStatus
 from tidings.jobs import attempt, demo
-from tidings.jobs import worker as worker_module
 from tidings.jobs.executor import Limits
 from tidings.jobs.kinds import Registry
 
@@ -331,41 +330,3 @@ async def test_nothing_is_left(database_url: str) -> None:
 
 def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
-
-
-class TestTold:
-    """A worker that is told of a job claims that one; there are turns where not all have room."""
-
-    async def test_the_rest_is_found_later(self, rig: JobRig, monkeypatch: pytest.MonkeyPatch) -> None:
-        """What a worker was not told of is found when a job ends, at the latest."""
-        monkeypatch.setattr(worker_module, "POLL_SECONDS", 600.0)
-        worker = rig.start_worker(Limits(concurrency=2))
-        await rig.finished(await rig.submit("test.noop"))
-        async with asyncio.timeout(20):
-            while worker._anything or worker._executor.attempts:  # noqa: ASYNC110 - its rest is told to nobody
-                await asyncio.sleep(0.005)
-        async with rig.database.write() as tx:
-            untold = await rig.jobs.submit(tx, rig.principal, kind="test.noop", payload={})
-        await rig.broker.subscribe([untold.channel])
-        told = await rig.submit("test.noop")
-        await rig.finished(untold)
-        starts = [each.channel for each in rig.heard if b'"started"' in each.event.data]
-        assert starts[1:] == [told.channel, untold.channel]
-
-    async def test_more_than_there_is_room_for(self, rig: JobRig) -> None:
-        """Told of more than it can run, a worker takes those whose turn it is."""
-        standard = [await rig.submit("test.noop") for _ in range(3)]
-        pro = await rig.submit("test.noop", priority=JobPriority.PRO)
-        worker = rig.start_worker(Limits(concurrency=1))
-        for job in (*standard, pro):
-            worker.wake(job.id)
-        await rig.finished(standard[-1])
-        starts = [each.channel for each in rig.heard if b'"started"' in each.event.data]
-        assert starts[0] == pro.channel
-        assert len(starts) == 4
-
-    async def test_a_kind_with_no_room(self, rig: JobRig) -> None:
-        """What has to wait for its kind's concurrency begins when there is room, though it was told of long before."""
-        rig.start_worker(Limits(concurrency=4))
-        for job in [await rig.submit("test.single") for _ in range(6)]:
-            assert (await rig.finished(job)).status is JobStatus.SUCCEEDED

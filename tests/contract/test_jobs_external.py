@@ -36,7 +36,7 @@ class Elsewhere:
                 tx, rig.principal, payload=payload, priority=JobPriority.STANDARD
             )
         await rig.broker.subscribe([job.channel])
-        rig.jobs.committed()
+        self.external.committed()
         return job, token
 
     async def report(self, job: Job, sequence: int, type_: str, **more: object) -> None:

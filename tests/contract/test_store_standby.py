@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from tests.support.identity_rig import HandClock
 from tests.support.store_rig import migrated
 from tidings.domain.errors import ErrorCode, TidingsError
 from tidings.store import standby
 from tidings.store.database import Database
-from tidings.store.engine import driver_url, reading_engine, writing_engine
+from tidings.store.engine import RECYCLE_SECONDS, driver_url, reading_engine, writing_engine
 from tidings.store.standby import Standby
 from tidings.store.stroke import Shelf, Stroke
 
@@ -67,11 +68,17 @@ async def test_closed(engine: AsyncEngine) -> None:
 
 
 async def test_too_old(engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A connection goes back to the pool, which renews it, when it has been at hand for long enough."""
-    monkeypatch.setattr(standby, "RECYCLE_SECONDS", 0)
+    """A connection goes back to the pool, which renews it, when it is too old: used or not."""
+    clock = HandClock()
+    monkeypatch.setattr(standby, "_time", clock)
     at_hand = Standby(engine, 1, Shelf())
     first = await used(at_hand)
-    assert await used(at_hand) is not first
+    clock.now += RECYCLE_SECONDS
+    async with at_hand.stroke() as second:
+        assert second is not first
+        clock.now += RECYCLE_SECONDS
+    assert await used(at_hand) is not second
+    await at_hand.close()
 
 
 async def test_no_good(engine: AsyncEngine) -> None:
@@ -101,7 +108,7 @@ async def test_ended_by_the_server(postgres_url: str) -> None:
 
 
 async def test_a_small_pool(database_url: str) -> None:
-    """Nobody is kept waiting by a connection that nobody uses, however few there are."""
+    """Of very few connections none is kept at hand, so that nobody waits for one that nobody uses."""
     async with migrated(database_url), Database(database_url, pool_size=1) as db:
         async with db.stroke():
             pass

@@ -48,7 +48,10 @@ class Jobs:
 
         status, body = await create_once(self._services.at_a_stroke, principal, request, raw, act)
         job_id = id_of(body)  # a repeated answer has one too
-        self._services.jobs.committed(job_id)
+        if form.kind == EXTERNAL:
+            self._services.external.committed()
+        else:
+            self._services.jobs.committed(job_id)
         return created(status, body, f"/jobs/{job_id}")
 
     async def _submit(self, tx: Statements, principal: Principal, form: CreateJob) -> dict[str, Any]:

@@ -80,6 +80,9 @@ class External(Protocol):
     ) -> tuple[Job, str]:
         """Accept a job; its reporter's token comes with it, once. Raises VALIDATION_FAILED."""
 
+    def committed(self) -> None:
+        """The transaction of a ``submit`` has been committed."""
+
     async def knows(self, job_id: str, token: str) -> bool:
         """Whether the token is that job's."""
 

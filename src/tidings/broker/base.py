@@ -86,7 +86,7 @@ class Broker(Protocol):
     def whisper(self, channel: Channel, event: Event) -> None:
         """Tell whoever hears the channel, at once, what nobody may depend on: its ``position`` is no event's.
 
-        Never fails: out of reach, nobody heard it. A channel is published to or whispered on, not both.
+        It does not fail when the broker is out of reach: then nobody heard it. A channel is published to or whispered on, not both.
         """
 
     async def subscribe(self, channels: Collection[Channel]) -> None:

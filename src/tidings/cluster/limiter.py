@@ -37,7 +37,7 @@ class _Own:
     """What this node knows of a key: its own hits, the oldest first, and until when the window is known to be full.
 
     ``untold``: some of the hits were let in without Redis. ``left``: how many more there was room for, and when
-    Redis said so; ``ahead``: Redis is told of one that was let in without its answer.
+    Redis was asked that; ``asked``: hits of which it has not answered yet; ``ahead``: it is told of one that was let in.
     """
 
     touched: float
@@ -45,6 +45,7 @@ class _Own:
     untold: bool = False
     left: int = 0
     left_at: float = -math.inf
+    asked: int = 0
     ahead: asyncio.Task[None] | None = None
     hits: deque[_Hit] = field(default_factory=deque)
 
@@ -65,7 +66,7 @@ class RedisLimiter:
 
     With a ``pace``, nobody waits for Redis of whose window more was left than could have been spent elsewhere since,
     at so many hits a second. Redis is told all the same, one hit of a key at a time, and its answer counts for the
-    next. That is as exact; only if more is spent elsewhere a node may let in one more than there was room for.
+    next. That is as exact; only where more is spent elsewhere a node may let in one more than there was room for.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class RedisLimiter:
             await asyncio.wait([own.ahead])
         elif self._ample(own):
             own.ahead = asyncio.create_task(self._tell(key, _Hit(number, own.touched), own))
-            return self._allow(self._points, own.left - 1)
+            return self._allow(self._points, own.left - own.asked - 1)
         try:
             granted, value = await self._ask(key, number, own)
         except BrokerUnavailable:
@@ -120,7 +121,7 @@ class RedisLimiter:
         if not granted:
             own.full_until = own.touched + value / _MICRO
             return self._refuse(self._points, value / _MICRO)
-        self._granted(own, _Hit(number, own.touched), value)
+        own.hits.append(_Hit(number, own.touched))
         return self._allow(self._points, value)
 
     async def catch_up(self) -> None:
@@ -136,29 +137,37 @@ class RedisLimiter:
 
     def _ample(self, own: _Own) -> bool:
         """Whether the next hit is certain to be let in, as far as anybody could know."""
-        return not own.untold and own.left > self._pace * (own.touched - own.left_at) + 1
+        spent = self._pace * (own.touched - own.left_at)
+        return not own.untold and own.left - own.asked > spent + 1
 
     async def _tell(self, key: str, hit: _Hit, own: _Own) -> None:
         """Tell Redis of a hit that is let in whatever it says."""
         try:
             granted, value = await self._ask(key, hit.number, own)
         except BrokerUnavailable:
-            own.hits.append(hit)
             own.untold = True
         else:
-            if granted:
-                self._granted(own, hit, value)
-            else:
+            if not granted:
                 own.full_until = self._clock() + value / _MICRO
         finally:
+            own.hits.append(hit)
             own.ahead = None
-
-    def _granted(self, own: _Own, hit: _Hit, left: int) -> None:
-        own.hits.append(hit)
-        own.left, own.left_at = left, self._clock()
 
     async def _ask(self, key: str, number: int | str, own: _Own) -> list[int]:
         """Whether it is let in, then how many more are, or the microseconds to wait."""
+        at = self._clock()
+        own.asked += 1
+        try:
+            granted, value = await self._answer(key, number, own)
+        except BaseException:
+            own.left = 0
+            raise
+        finally:
+            own.asked -= 1
+        own.left, own.left_at = value if granted else 0, at
+        return [granted, value]
+
+    async def _answer(self, key: str, number: int | str, own: _Own) -> list[int]:
         if not own.untold:
             reply = await self._run(key, number, own.hits[-1].number if own.hits else "")
             if reply[0] != _TELL:

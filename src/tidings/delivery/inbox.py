@@ -43,7 +43,7 @@ class Inbox:
         Raises:
             TidingsError: as ``notify.create`` does; UNAVAILABLE.
         """
-        async with self._database.write() as tx:
+        async with self._database.strokes() as tx:
             notification = await create(tx, principal, form)
         self._relay.kick()
         return notification

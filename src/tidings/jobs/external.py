@@ -79,7 +79,7 @@ class External:
     ) -> tuple[Job, str]:
         """Store a job and its ``queued`` event in the caller's transaction; the job and its reporter's token.
 
-        Then ``Jobs.committed``. The token cannot be had again.
+        Then ``committed``. The token cannot be had again.
 
         Raises:
             TidingsError: VALIDATION_FAILED.
@@ -96,6 +96,10 @@ class External:
         )
         await queue.accept(tx, [stored], now)
         return job, token
+
+    def committed(self) -> None:
+        """What was submitted is committed: have it told of. No worker has to hear of it."""
+        self._relay.kick()
 
     async def knows(self, job_id: str, token: str) -> bool:
         """Whether the token is that job's reporter's, and may still be used: a user who may not come in any more is

@@ -1,6 +1,6 @@
 """The queue's rules: every step of a job is written together with the event that tells of it.
 
-The SQL is ``store.lease``'s, and every write is fenced there by worker and attempt. Here is what follows on
+The SQL is ``store.claims``' and ``store.lease``'s, where every write is fenced by worker and attempt. Here is what follows on
 what: an attempt that failed is followed by another after a while, until the attempts are spent. All functions
 work on a transaction of the caller's, who kicks the relay after the commit.
 """

@@ -75,8 +75,9 @@ class Worker:
         store = partial(artifacts.attach, worker_id)
         self._executor = Executor(registry, relay, store, limits, self.wake, self._certain, chance)
         self._wanted = asyncio.Event()
-        self._anything = True  # whether there may be jobs to claim of which it was not told
-        self._told: set[str] = set()  # jobs of which it was
+        self._anything = True  # whether there may be jobs to claim of which it was not told,
+        self._look_at = 0.0  # and from when on it looks for them in any case
+        self._told: set[str] = set()  # jobs of which it was told
         self._stopped = asyncio.Event()
         self._stopped.set()
         self._draining = self._handing_back = False
@@ -142,13 +143,12 @@ class Worker:
 
     async def _wait(self) -> None:
         """Until it is time for a turn."""
-        times = [_time() + POLL_SECONDS, self._paced_until, *self._alarms[:1]]
+        times = [self._look_at, self._paced_until, *self._alarms[:1]]
         if self._executor.attempts:
             times.append(self._keep_at())
         with suppress(TimeoutError):
             async with asyncio.timeout_at(min(times)):
                 await self._wanted.wait()
-        self._anything |= not self._wanted.is_set()
         self._wanted.clear()
 
     async def _turn(self) -> None:
@@ -165,12 +165,12 @@ class Worker:
 
     async def _serve(self) -> None:
         """Settle what has ended, and claim what can begin."""
-        now, time, told = queue.utc_now(), _time(), self._all_there_is()
-        while self._alarms and self._alarms[0] <= time:
-            heapq.heappop(self._alarms)
+        now, time = queue.utc_now(), _time()
+        told = self._all_there_is(time)
         ended = tuple(self._executor.ended)
         free = 0 if self._draining else self._executor.free
         if not ended and free <= 0:
+            self._paced_until = math.inf
             return
         settled: Sequence[tuple[Ended, Job]] = ()
         due = False
@@ -196,11 +196,16 @@ class Worker:
             self._due()
         self._note(settled, time)
 
-    def _all_there_is(self) -> Collection[str]:
+    def _all_there_is(self, time: float) -> Collection[str]:
         """The jobs that are all there can be to claim; none: there may be any."""
         told, self._told = self._told, set()
-        anything, self._anything = self._anything, False
-        return () if anything else told
+        while self._alarms and self._alarms[0] <= time:
+            heapq.heappop(self._alarms)
+            self._anything = True
+        if not self._anything and time < self._look_at:
+            return told
+        self._anything, self._look_at = False, time + POLL_SECONDS
+        return ()
 
     async def _claim(self, free: int, now: datetime, told: Collection[str]) -> list[StoredJob]:
         """Claim by as little as can be, and in one trip to the database: an idle worker's next job waits for it.
@@ -209,6 +214,8 @@ class Worker:
         If that fails they are strays, which ``_keep`` takes up.
         """
         room, lease_seconds = self._executor.room(free), self._limits.lease
+        if not room:
+            return []
         async with self._database.stroke() as tx:
             if told and len(told) <= min(free, *room.values()):
                 claimed = await queue.claim_these(tx, self._id, told, room, now, lease_seconds)

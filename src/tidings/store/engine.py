@@ -31,7 +31,7 @@ _DRIVERS: Final = {
     "postgres": "postgresql+asyncpg",
 }
 RECYCLE_SECONDS: Final = 1800
-"""How old a connection to PostgreSQL gets."""
+"""After how long in the pool a connection to PostgreSQL is made anew, and how long one may be out of it, at hand."""
 _WAL_BYTES: Final = 64 * 1024 * 1024
 
 _PRAGMAS: Final = (

@@ -1,6 +1,6 @@
 """Jobs as their owners see and steer them: add, find, list, cancel, retry; and the reports on external ones.
 
-What workers do with jobs (claim, renew, finish) is in ``lease``.
+What workers do with jobs is in ``claims`` (begin) and ``lease`` (renew, finish).
 """
 
 from collections.abc import Sequence

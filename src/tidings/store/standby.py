@@ -22,6 +22,10 @@ class Held(NamedTuple):
     way: AsyncExitStack
     until: float
 
+    @property
+    def good(self) -> bool:
+        return self.stroke.usable and _time() < self.until
+
 
 class Standby:
     """At most ``size`` connections of the engine's pool, which gives all the others. ``shelf`` is for one dialect."""
@@ -43,7 +47,7 @@ class Standby:
         try:
             yield held.stroke
         finally:
-            if len(self._idle) < self._size and held.stroke.usable and _time() < held.until:
+            if len(self._idle) < self._size and held.good:
                 self._idle.append(held)
             else:
                 await _return(held)
@@ -57,7 +61,7 @@ class Standby:
     async def _take(self) -> Held:
         while self._idle:
             held = self._idle.pop()
-            if held.stroke.usable:
+            if held.good:
                 return held
             await _return(held)
         async with AsyncExitStack() as way:

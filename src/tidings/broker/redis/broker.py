@@ -106,7 +106,7 @@ class RedisBroker:
         return [positions[index] for index in range(len(batch))]
 
     def whisper(self, channel: Channel, event: Event) -> None:
-        """A plain PUBLISH.
+        """No script, but a plain command.
 
         Raises:
             ValueError: as ``publish``.
