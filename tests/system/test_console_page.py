@@ -5,12 +5,14 @@ error of a script, no refusal by the page's own policy.
 """
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support import console_kinds
 from tests.support.browser import Page, chromium, visiting
 from tests.support.processes import free_port
 from tests.support.server import Person, Server, eventually, serving
@@ -22,7 +24,9 @@ ALL_PAGES = ("jobs", "dead-letters", "inbox", "security", "nodes", "metrics")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("server"), port=free_port()) as running:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(console_kinds.__file__, folder)
+    with serving(folder, {"app": "console_kinds"}, port=free_port()) as running:
         yield running
 
 
@@ -124,6 +128,22 @@ async def test_a_job_is_cancelled(server: Server, page: Page) -> None:
     await page.click("Cancel", "article")
     await page.reads("cancelled", "article .head")
     await page.until("[...document.querySelectorAll('article button')].some(b => b.innerText === 'Retry')")
+    assert page.faults == []
+
+
+async def test_a_job_with_children(server: Server, page: Page) -> None:
+    """A parent's page lists its children as they stand, and leads to each; each leads back."""
+    user = await server.person()
+    job = await post(server, user, "/jobs", {"kind": "console.whole", "payload": {"parts": 3}})
+    await sign_in(page, server, user, f"#/jobs/{job['id']}")
+    await page.reads("succeeded", "article .head")
+    children = "[...document.querySelectorAll('article .files li')].map(each => each.innerText)"
+    ends = ["console.part succeeded 100 %"] * 2 + ["console.part failed 50 %"]
+    await page.until(f"{children}.map(text => text.split(/\\s+/).join(' ')).join('|') === {'|'.join(ends)!r}")
+    await page.look("[...document.querySelectorAll('article .files a')].at(-1).click()")
+    await page.reads("BROKEN: It broke")
+    await page.click(job["id"], "article")
+    await page.reads("console.whole", "h1")
     assert page.faults == []
 
 
