@@ -70,8 +70,10 @@ class _Sum(Collector):
         self._paths = paths
 
     def collect(self) -> Iterator[Metric]:
+        deadline = time.monotonic() + ANSWER_SECONDS
         with ThreadPoolExecutor(len(self._paths)) as pool:
-            answers = [answer for answer in pool.map(_ask, self._paths) if answer is not None]
+            asked = pool.map(lambda path: _ask(path, deadline), self._paths)
+            answers = [answer for answer in asked if answer is not None]
         yield from merge(answers)
         workers = Metric("tidings_workers", "Worker processes that these metrics are of", "gauge")
         workers.add_sample("tidings_workers", {}, len(answers))
@@ -84,12 +86,11 @@ def _own() -> Iterator[Family]:
         yield family.name, family.documentation, family.type, samples
 
 
-def _ask(path: Path) -> Sequence[Family] | None:
+def _ask(path: Path, deadline: float) -> Sequence[Family] | None:
     """What the worker there tells; None if it does not answer in time, or is not there."""
-    deadline = time.monotonic() + ANSWER_SECONDS
     told = bytearray()
     with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError, ValueError):
-        sock.settimeout(ANSWER_SECONDS)
+        sock.settimeout(deadline - time.monotonic())
         sock.connect(str(path))
         while chunk := sock.recv(_CHUNK_BYTES):
             told += chunk

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -97,6 +97,13 @@ async def test_one_that_hangs_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     """After its time, and whatever was said in that time: nothing, or a little again and again."""
     monkeypatch.setattr(crew_metrics, "ANSWER_SECONDS", 0.2)
     crew = Crew(0, 3, tmp_path)
+    ask = crew_metrics._ask
+
+    def ask_with_patience(path: Path, deadline: float) -> Sequence[Family] | None:
+        """A busy machine is no fault of the one that answers."""
+        return ask(path, deadline + 60 if path == crew.metrics(0) else deadline)
+
+    monkeypatch.setattr(crew_metrics, "_ask", ask_with_patience)
 
     left = asyncio.Event()
 
@@ -111,12 +118,10 @@ async def test_one_that_hangs_is_left_out(tmp_path: Path, monkeypatch: pytest.Mo
         silent.bind(str(crew.metrics(1)))
         silent.listen()
         dripping = await asyncio.start_unix_server(drip, crew.metrics(2))
-        async with telling(crew.metrics(0)), dripping:
-            started = time.monotonic()
+        async with asyncio.timeout(60), telling(crew.metrics(0)), dripping:
             text = await asyncio.to_thread(generate_latest, summed(crew))
             await left.wait()
     assert b"tidings_workers 1.0" in text
-    assert time.monotonic() - started < 5
 
 
 async def test_a_successor_tells_on_the_same_path(tmp_path: Path) -> None:

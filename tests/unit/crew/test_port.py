@@ -76,6 +76,7 @@ def test_who_dawdles_is_cut(registry: CollectorRegistry, monkeypatch: pytest.Mon
     port = free_port()
     with on_port(LOCAL, port, registry, None):
         assert talk(port, b"GET /metr") == b""
+        monkeypatch.setattr(crew_port, "CONNECTION_SECONDS", 60)
         assert ask(port, "/metrics").status_code == 200
 
 
