@@ -96,6 +96,9 @@ broker_lost = _counter("tidings_broker_channels_lost", "Channels of which someth
 broker_disorders = _counter(
     "tidings_broker_disorders", "Epochs that were ended because an event came too late to be told in order"
 )
+broker_whispers_lost = _counter(
+    "tidings_broker_whispers_lost", "Signals between processes that no server took; they look by themselves"
+)
 broker_healthy = _gauge("tidings_broker_healthy", "1 while the broker is believed to work", over=min)
 
 requests = _counter("tidings_http_requests", "HTTP requests answered", "method", "route", "status")

@@ -85,7 +85,7 @@ async def test_a_delayed_job(rig: JobRig) -> None:
     async with rig.database.write() as tx:
         delayed = await rig.jobs.submit(tx, rig.principal, kind="test.noop", payload={}, delay_seconds=1.0)
     await rig.broker.subscribe([delayed.channel])
-    rig.jobs.committed()
+    rig.jobs.committed(delayed.id)
     await rig.finished(await rig.submit("test.noop"))
     assert rig.types(delayed) == ["queued"]
     done = await rig.finished(delayed)

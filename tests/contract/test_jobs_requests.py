@@ -7,6 +7,7 @@ import pytest
 from tests.support.job_kinds import Nothing, Times
 from tests.support.job_rig import JobRig, job_rig
 from tidings.domain.errors import ErrorCode, FieldError, TidingsError
+from tidings.domain.ids import new_id
 from tidings.domain.job import Job, JobPriority, JobStatus
 from tidings.domain.people import Principal
 from tidings.jobs import queue
@@ -66,7 +67,7 @@ async def test_a_job_and_its_event_are_one(rig: JobRig) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await fail_after_submit()
-    rig.jobs.committed()
+    rig.jobs.committed(new_id())
     await rig.relay.flushed()
     assert rig.heard == []
     assert (await rig.jobs.page(rig.principal, cursor=None, limit=10)).items == ()

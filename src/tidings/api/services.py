@@ -48,8 +48,8 @@ class Jobs(Protocol):
     ) -> Job:
         """Accept a job. Raises UNKNOWN_KIND, VALIDATION_FAILED."""
 
-    def committed(self, job_id: str | None = None) -> None:
-        """The transaction of the job's ``submit`` has been committed; None: of several."""
+    def committed(self, job_id: str) -> None:
+        """The transaction of the job's ``submit`` has been committed."""
 
     async def get(self, principal: Principal, job_id: str) -> Job: ...
 

@@ -91,8 +91,8 @@ class Jobs:
         await queue.accept(tx, [StoredJob(job, run_at=due)], now)
         return job
 
-    def committed(self, job_id: str | None = None) -> None:
-        """What was submitted is committed: have it begun at once, and told of. None: it may be several jobs."""
+    def committed(self, job_id: str) -> None:
+        """What was submitted is committed: have it begun at once, and told of."""
         self._wake(job_id)
         self._relay.kick(NEWS_SECONDS)
 

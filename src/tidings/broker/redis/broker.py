@@ -13,6 +13,8 @@ import contextlib
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+import structlog
+
 from tidings import metrics
 from tidings.broker.base import BrokerUnavailable, Deliver, History, Lost
 from tidings.broker.redis.address import parse
@@ -34,9 +36,12 @@ _COUNTERS = {
     "repaired": metrics.broker_repaired,
     "lost": metrics.broker_lost,
     "disorders": metrics.broker_disorders,
+    "unheard": metrics.broker_whispers_lost,
 }
 
 _ATTEMPTS = 3
+
+_log: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger("tidings.broker")
 
 
 class RedisBroker:
@@ -111,8 +116,11 @@ class RedisBroker:
         Raises:
             ValueError: as ``publish``.
         """
-        with contextlib.suppress(BrokerUnavailable):
+        try:
             self._started().of(channel.tenant).whisper(channel, event)
+        except BrokerUnavailable as fault:
+            self.counts.unheard += 1
+            _log.debug("whisper_lost", reason=str(fault))
 
     async def subscribe(self, channels: Collection[Channel]) -> None:
         """Counted. Begun in batches with whatever else is subscribed to meanwhile.

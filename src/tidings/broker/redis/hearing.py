@@ -59,12 +59,14 @@ class Counts:
 
     ``connects``: how often a server was reached. ``repaired``: events that were read from the history because
     the bus had not brought them. ``lost``: how often a channel was. ``disorders``: epochs that had to be ended.
+    ``unheard``: whispers that no server took.
     """
 
     connects: int = 0
     repaired: int = 0
     lost: int = 0
     disorders: int = 0
+    unheard: int = 0
 
 
 class Hearing:

@@ -62,10 +62,11 @@ class Server:
         """Send any other command."""
         return self._commands.call(*words)
 
-    def whisper(self, name: bytes, message: bytes) -> None:
-        """Publish at once what is in no history. Nobody learns what became of it."""
-        self._commands.call(self._verb, name, message).add_done_callback(_forget)
+    def whisper(self, name: bytes, message: bytes) -> asyncio.Future[Reply]:
+        """Publish at once what is in no history."""
+        answer = self._commands.call(self._verb, name, message)
         self._commands.flush()
+        return answer
 
     async def load(self) -> None:
         """Let Redis know the scripts, which ``SCRIPT FLUSH`` makes it forget.
@@ -105,12 +106,6 @@ class Server:
         """End both connections and wait until they are closed."""
         for link in (self._commands, self._events):
             await link.close()
-
-
-def _forget(answer: asyncio.Future[Reply]) -> None:
-    """Whatever it is. What is wrong with the server is found by those who need it."""
-    if not answer.cancelled():
-        answer.exception()
 
 
 async def reach(address: Address, target: Target, push: Push, patience: float) -> Server:

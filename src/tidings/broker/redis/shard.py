@@ -21,7 +21,7 @@ from tidings.broker.redis.backoff import backoff
 from tidings.broker.redis.hearing import Counts, Hearing
 from tidings.broker.redis.layout import whispered
 from tidings.broker.redis.ledger import Ledger, Terms
-from tidings.broker.redis.link import LinkLost, Refused
+from tidings.broker.redis.link import LinkLost, Refused, Reply
 from tidings.broker.redis.server import Server, reach
 from tidings.broker.redis.tuner import Ear, Tuner, fail
 from tidings.domain.channel import Channel, ChannelKind
@@ -89,14 +89,16 @@ class Shard:
         return self._server
 
     def whisper(self, channel: Channel, event: Event) -> None:
-        """Tell who hears it, if the server is there.
+        """Tell who hears it, at once.
 
         Raises:
+            BrokerUnavailable: the server is not there.
             ValueError: the event's name or key is too long.
         """
         message = whispered(event, time.time())
-        if self._server is not None:
-            self._server.whisper(self._ledger.name(channel), message)
+        if self._server is None:
+            raise BrokerUnavailable("it is away")
+        self._server.whisper(self._ledger.name(channel), message).add_done_callback(self._whispered)
 
     async def turn(self) -> None:
         """Wait until what was asked of the tuner before has been done.
@@ -211,6 +213,13 @@ class Shard:
             if self._owns(tenant):
                 return tenant
         raise LinkLost("it has no slots")
+
+    def _whispered(self, answer: asyncio.Future[Reply]) -> None:
+        """Nobody is told what became of it. What is wrong with the server is found by those who need it."""
+        fault = None if answer.cancelled() else answer.exception()
+        if fault is not None:
+            self._counts.unheard += 1
+            _log.debug("whisper_lost", reason=str(fault))
 
     async def _wait(self, future: asyncio.Future[None]) -> None:
         if self._away is not None:

@@ -111,6 +111,7 @@ class TestWhisper:
             gate.cut()
             await until(lambda: not one.broker.connections)
             one.broker.whisper(ANN, event("0"))
+            assert one.broker.counts.unheard == 1
             gate.closed = False
             await until(one.broker.healthy)
             one.broker.whisper(ANN, event("1"))
@@ -118,7 +119,7 @@ class TestWhisper:
             assert one.numbers(ANN) == [1]
 
     async def test_refused(self, redis: RedisServer, one: Node) -> None:
-        """What Redis answers to a whisper is nobody's business."""
+        """What Redis refuses to whisper is counted, and nobody's business."""
         redis.say("ACL", "SETUSER", "default", "-spublish")
         try:
             await one.broker.subscribe([ANN])
@@ -129,6 +130,7 @@ class TestWhisper:
         one.broker.whisper(ANN, event("1"))
         await one.heard(ANN, 1)
         assert (one.numbers(ANN), one.broker.counts.connects) == ([1], 1)
+        assert one.broker.counts.unheard == 1
 
 
 class TestSubscribe:
